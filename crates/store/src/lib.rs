@@ -1,0 +1,110 @@
+//! Keep key-value state behind one trait: redb, memory, fault-injecting.
+//!
+//! A [`Store`] reads keys and applies one atomic [`Batch`]; an [`Overlay`] collects the writes of a
+//! block on top of it, so that all modules end in a single commit.
+//!
+//! Architecture Invariant: there is one batch per block and a back-end applies it whole or not at
+//! all; after a crash the state is the one before or after a commit.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod error;
+mod faulty;
+mod memory;
+mod overlay;
+#[cfg(feature = "redb")]
+mod redb_store;
+
+pub use error::StoreError;
+pub use faulty::{Fault, FaultyStore};
+pub use memory::MemoryStore;
+pub use overlay::Overlay;
+#[cfg(feature = "redb")]
+pub use redb_store::{DEFAULT_CACHE_BYTES, RedbStore};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Writes that belong together, in key order; `None` deletes.
+pub type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// Longest key, in bytes.
+pub const MAX_KEY_BYTES: usize = 4 << 10;
+/// Longest value, in bytes: larger things belong into the blob store, with their CID in state.
+pub const MAX_VALUE_BYTES: usize = 256 << 20;
+
+/// Ordered key-value state with one atomic, durable batch commit.
+pub trait Store: Send + Sync {
+    /// Value of `key`.
+    ///
+    /// # Errors
+    /// What the back-end reports.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// At most `limit` rows from `start` (inclusive) to `end` (exclusive; `None`: to the last key).
+    ///
+    /// # Errors
+    /// What the back-end reports.
+    fn range(&self, start: &[u8], end: Option<&[u8]>, limit: usize)
+    -> Result<Vec<Row>, StoreError>;
+
+    /// Applies `batch` whole or not at all; on `Ok` it survives a crash (but in memory).
+    ///
+    /// # Errors
+    /// A [`StoreError`]; after one the batch may or may not be there: reopen and look.
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// At most `limit` rows whose keys begin with `prefix`.
+    ///
+    /// # Errors
+    /// What the back-end reports.
+    fn prefix(&self, prefix: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.range(prefix, prefix_end(prefix).as_deref(), limit)
+    }
+}
+
+macro_rules! forward {
+    ($($outer:ty),*) => {$(
+        impl<S: Store + ?Sized> Store for $outer {
+            fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+                (**self).get(key)
+            }
+            fn range(&self, start: &[u8], end: Option<&[u8]>, limit: usize)
+                -> Result<Vec<Row>, StoreError> {
+                (**self).range(start, end, limit)
+            }
+            fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+                (**self).commit(batch)
+            }
+        }
+    )*};
+}
+forward!(&S, Box<S>, Arc<S>);
+
+/// First key after all keys that begin with `prefix`; `None` when there is none (all bytes 0xff).
+pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|byte| *byte != 0xff)?;
+    let mut end = prefix[..=kept].to_vec();
+    end[kept] += 1;
+    Some(end)
+}
+
+/// Refuses a batch with a key or value over the limits.
+fn check(batch: &Batch) -> Result<(), StoreError> {
+    for (key, value) in batch {
+        if key.len() > MAX_KEY_BYTES {
+            return Err(StoreError::TooLarge {
+                what: "key",
+                bytes: key.len(),
+                limit: MAX_KEY_BYTES,
+            });
+        }
+        let bytes = value.as_ref().map_or(0, Vec::len);
+        if bytes > MAX_VALUE_BYTES {
+            return Err(StoreError::TooLarge { what: "value", bytes, limit: MAX_VALUE_BYTES });
+        }
+    }
+    Ok(())
+}

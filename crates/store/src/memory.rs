@@ -1,0 +1,57 @@
+//! State in memory: for tests, light nodes and the browser.
+
+use crate::{Batch, Row, Store, StoreError, check};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{PoisonError, RwLock};
+
+/// A [`Store`] in memory; it survives nothing.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    rows: RwLock<BTreeMap<Vec<u8>, Vec<u8>>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All rows, for comparing and for snapshots.
+    pub fn snapshot(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.rows.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
+    }
+
+    fn range(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        if end.is_some_and(|end| end <= start) {
+            return Ok(Vec::new());
+        }
+        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        let found = rows.range::<[u8], _>((Bound::Included(start), end));
+        Ok(found.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        check(batch)?;
+        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in batch {
+            match value {
+                Some(value) => rows.insert(key.clone(), value.clone()),
+                None => rows.remove(key),
+            };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! The durable back-end: one redb file with one table, two-phase commit.
+
+use crate::{Batch, Row, Store, StoreError, check};
+use redb::{
+    CommitError, Database, DatabaseError, Durability, ReadableDatabase, SetDurabilityError,
+    StorageBackend, StorageError, TableDefinition, TableError, TransactionError,
+};
+use std::io::ErrorKind;
+use std::ops::Bound;
+use std::path::Path;
+
+const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("state");
+
+/// Page cache of a store that is opened without saying otherwise, in bytes.
+pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
+
+/// A [`Store`] in one redb file.
+///
+/// Every commit is synced and two-phase: redb's one-phase checksum is not cryptographic, so a value
+/// chosen by an attacker could fake a complete commit after a crash.
+#[derive(Debug)]
+pub struct RedbStore {
+    database: Database,
+    place: String,
+}
+
+impl RedbStore {
+    /// Opens the file at `path`, or creates it.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], [`StoreError::Corrupted`], [`StoreError::DiskFull`] and the like.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with_cache(path, DEFAULT_CACHE_BYTES)
+    }
+
+    /// As [`RedbStore::open`], with a page cache of `cache_bytes`.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn open_with_cache(path: impl AsRef<Path>, cache_bytes: usize) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let place = path.display().to_string();
+        let opened = Database::builder().set_cache_size(cache_bytes).create(path);
+        Self::prepare(opened, place)
+    }
+
+    /// Opens a store on a storage back-end of the caller's (crash tests, browser files).
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        let opened =
+            Database::builder().set_cache_size(DEFAULT_CACHE_BYTES).create_with_backend(backend);
+        Self::prepare(opened, "storage back-end".to_owned())
+    }
+
+    /// Creates the table in a new file, so that reads need not ask whether it exists.
+    fn prepare(opened: Result<Database, DatabaseError>, place: String) -> Result<Self, StoreError> {
+        let database = opened.map_err(|error| from_database(&place, error))?;
+        let store = Self { database, place };
+        let missing = match store.begin_read()?.open_table(ROWS) {
+            Ok(_) => false,
+            Err(TableError::TableDoesNotExist(_)) => true,
+            Err(error) => return Err(store.table(error)),
+        };
+        if missing {
+            store.write(&Batch::new())?;
+        }
+        Ok(store)
+    }
+
+    fn begin_read(&self) -> Result<redb::ReadTransaction, StoreError> {
+        self.database.begin_read().map_err(|error| self.transaction(error))
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut transaction =
+            self.database.begin_write().map_err(|error| self.transaction(error))?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(|error| self.durability(&error))?;
+        transaction.set_two_phase_commit(true);
+        {
+            let mut table = transaction.open_table(ROWS).map_err(|error| self.table(error))?;
+            for (key, value) in batch {
+                match value {
+                    Some(value) => table.insert(key.as_slice(), value.as_slice()),
+                    None => table.remove(key.as_slice()),
+                }
+                .map_err(|error| self.storage(error))?;
+            }
+        }
+        transaction.commit().map_err(|error| match error {
+            CommitError::Storage(error) => self.storage(error),
+            other => self.other(&other),
+        })
+    }
+
+    fn transaction(&self, error: TransactionError) -> StoreError {
+        match error {
+            TransactionError::Storage(error) => self.storage(error),
+            other => self.other(&other),
+        }
+    }
+
+    fn table(&self, error: TableError) -> StoreError {
+        match error {
+            TableError::Storage(error) => self.storage(error),
+            other => StoreError::Corrupted { place: self.place.clone(), detail: other.to_string() },
+        }
+    }
+
+    fn durability(&self, error: &SetDurabilityError) -> StoreError {
+        self.other(error)
+    }
+
+    fn storage(&self, error: StorageError) -> StoreError {
+        from_storage(&self.place, error)
+    }
+
+    fn other(&self, error: &dyn std::fmt::Display) -> StoreError {
+        StoreError::Io { place: self.place.clone(), detail: error.to_string() }
+    }
+}
+
+impl Store for RedbStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let transaction = self.begin_read()?;
+        let table = transaction.open_table(ROWS).map_err(|error| self.table(error))?;
+        let found = table.get(key).map_err(|error| self.storage(error))?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    fn range(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        if end.is_some_and(|end| end <= start) {
+            return Ok(Vec::new());
+        }
+        let transaction = self.begin_read()?;
+        let table = transaction.open_table(ROWS).map_err(|error| self.table(error))?;
+        let bounds = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
+        let found = table.range::<&[u8]>(bounds).map_err(|error| self.storage(error))?;
+        found
+            .take(limit)
+            .map(|row| match row {
+                Ok((key, value)) => Ok((key.value().to_vec(), value.value().to_vec())),
+                Err(error) => Err(self.storage(error)),
+            })
+            .collect()
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        check(batch)?;
+        if batch.is_empty() { Ok(()) } else { self.write(batch) }
+    }
+}
+
+fn from_database(place: &str, error: DatabaseError) -> StoreError {
+    let place_owned = place.to_owned();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { place: place_owned },
+        DatabaseError::UpgradeRequired(found) => StoreError::Format { place: place_owned, found },
+        DatabaseError::Storage(error) => from_storage(place, error),
+        DatabaseError::RepairAborted => {
+            StoreError::Corrupted { place: place_owned, detail: "repair was aborted".to_owned() }
+        }
+        other => StoreError::Io { place: place_owned, detail: other.to_string() },
+    }
+}
+
+fn from_storage(place: &str, error: StorageError) -> StoreError {
+    let place = place.to_owned();
+    match error {
+        StorageError::Corrupted(detail) => StoreError::Corrupted { place, detail },
+        StorageError::PreviousIo | StorageError::DatabaseClosed => {
+            StoreError::NeedsReopen { place }
+        }
+        StorageError::Io(error) => from_io(place, &error),
+        other => StoreError::Io { place, detail: other.to_string() },
+    }
+}
+
+fn from_io(place: String, error: &std::io::Error) -> StoreError {
+    let detail = error.to_string();
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::DiskFull { place }
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::IsADirectory => {
+            StoreError::Denied { place, detail }
+        }
+        ErrorKind::NotFound => StoreError::NoFolder { place },
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
+            StoreError::Corrupted { place, detail }
+        }
+        _ => StoreError::Io { place, detail },
+    }
+}
