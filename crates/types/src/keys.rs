@@ -1,0 +1,113 @@
+//! Keys of the state tree: an ASCII prefix path, then fixed-width big-endian parts
+//! (`docs/spec/protocol.md` 11).
+
+use crate::ids::{AccountId, Digest, NodeKey, TaskId, ValidatorKey};
+
+fn join(prefix: &str, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = prefix.as_bytes().to_vec();
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// Prefix of all accounts.
+pub const ACCOUNTS: &str = "/bank/account/";
+/// Prefix of all payments.
+pub const PAYMENTS: &str = "/bank/payment/";
+/// Prefix of all nodes.
+pub const NODES: &str = "/kv/val/node/";
+/// Prefix of all tasks.
+pub const TASKS: &str = "/kv/task/id/";
+/// Prefix of all closed epochs.
+pub const EPOCHS: &str = "/kv/poei/epoch/";
+
+/// An account.
+pub fn account(id: &AccountId) -> Vec<u8> {
+    join(ACCOUNTS, &[&id.0])
+}
+
+/// The supply.
+pub fn supply() -> Vec<u8> {
+    b"/bank/supply".to_vec()
+}
+
+/// A payment by number.
+pub fn payment(number: u64) -> Vec<u8> {
+    join(PAYMENTS, &[&number.to_be_bytes()])
+}
+
+/// A node by its transport key.
+pub fn node(key: &NodeKey) -> Vec<u8> {
+    join(NODES, &[&key.0])
+}
+
+/// The node key that belongs to a validator key.
+pub fn validator(key: &ValidatorKey) -> Vec<u8> {
+    join("/kv/val/key/", &[&key.0])
+}
+
+/// The node key of an account.
+pub fn operator(account: &AccountId) -> Vec<u8> {
+    join("/kv/val/operator/", &[&account.0])
+}
+
+/// The validator set.
+pub fn validator_set() -> Vec<u8> {
+    b"/kv/val/set".to_vec()
+}
+
+/// A used admission.
+pub fn admission(nonce: &Digest) -> Vec<u8> {
+    join("/kv/val/admission/", &[&nonce.0])
+}
+
+/// The parameters.
+pub fn params() -> Vec<u8> {
+    b"/kv/gov/params".to_vec()
+}
+
+/// Where the chain stands.
+pub fn chain() -> Vec<u8> {
+    b"/kv/prop/chain".to_vec()
+}
+
+/// A task.
+pub fn task(id: &TaskId) -> Vec<u8> {
+    join(TASKS, &[&id.0])
+}
+
+/// Entry of the agenda: at a height, a task has something due.
+pub fn agenda(height: u64, id: &TaskId) -> Vec<u8> {
+    join("/kv/task/agenda/", &[&height.to_be_bytes(), &id.0])
+}
+
+/// First agenda key after a height's entries.
+pub fn agenda_end(height: u64) -> Vec<u8> {
+    join("/kv/task/agenda/", &[&height.saturating_add(1).to_be_bytes()])
+}
+
+/// Prefix of the agenda.
+pub fn agenda_start() -> Vec<u8> {
+    b"/kv/task/agenda/".to_vec()
+}
+
+/// Entry of the window list: a provisional result becomes final when this epoch begins.
+pub fn window(epoch: u64, id: &TaskId) -> Vec<u8> {
+    join("/kv/task/window/", &[&epoch.to_be_bytes(), &id.0])
+}
+
+/// First window key after an epoch's entries.
+pub fn window_end(epoch: u64) -> Vec<u8> {
+    join("/kv/task/window/", &[&epoch.saturating_add(1).to_be_bytes()])
+}
+
+/// Prefix of the window list.
+pub fn window_start() -> Vec<u8> {
+    b"/kv/task/window/".to_vec()
+}
+
+/// A closed epoch.
+pub fn epoch(number: u64) -> Vec<u8> {
+    join(EPOCHS, &[&number.to_be_bytes()])
+}

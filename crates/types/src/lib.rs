@@ -1,0 +1,31 @@
+//! Name what crosses the wire (ids, amounts, tasks, receipts, transactions, blocks) and its one canonical encoding.
+//!
+//! Everything here is plain data: no I/O, clock or randomness. Bytes that are hashed or signed are
+//! deterministic CBOR (RFC 8949 4.2.1) as `docs/spec/protocol.md` 1 decides: definite-length arrays
+//! in field order, and decoding refuses whatever does not encode back to the same bytes.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod amount;
+pub mod block;
+pub mod genesis;
+pub mod hash;
+pub mod ids;
+pub mod keys;
+pub mod state;
+pub mod task;
+pub mod transaction;
+pub mod wire;
+
+pub use amount::Amount;
+pub use block::{Block, Header, OptionalRoot, Validator, ValidatorSet};
+pub use genesis::{ChainParams, Genesis, GenesisBalance, GenesisNode};
+pub use ids::{
+    AccountId, BeaconValue, BlockHash, Bytes, Cid, Digest, GenesisHash, NodeKey, Signature, TaskId,
+    ValidatorKey,
+};
+pub use task::{Receipt, TaskSpec, program};
+pub use transaction::{
+    Admission, Admit, Body, Commit, Reveal, SignedAdmission, SignedTransaction, Transaction, Verdict,
+};
+pub use wire::{DecodeError, Wire};

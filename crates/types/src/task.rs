@@ -1,0 +1,136 @@
+//! Tasks and receipts (`docs/spec/protocol.md` 4).
+
+use minicbor::{Decode, Encode};
+
+use crate::hash::sha3;
+use crate::ids::{AccountId, Bytes, Cid, Digest, NodeKey, TaskId};
+use crate::wire;
+
+/// Largest inline parameters of a task, in bytes.
+pub const MAX_PARAMS: usize = 1024;
+/// Largest input of a task, in bytes.
+pub const MAX_INPUT: u64 = 16 * 1024 * 1024;
+/// Largest number of tasks, commitments, reveals or verdicts in one transaction.
+pub const MAX_BATCH: usize = 256;
+
+/// Most capabilities that a node may offer.
+pub const MAX_CAPABILITIES: usize = 32;
+
+/// The built-in programs, each named by the content id of its versioned name.
+pub mod program {
+    use crate::ids::Cid;
+
+    /// Embeds texts with a named model; see `anthill-sandbox` for the input and output bytes.
+    pub const EMBED_NAME: &str = "anthill/program/embed/1";
+    /// Does nothing and returns its input: measures what a task costs beside its work.
+    pub const NOOP_NAME: &str = "anthill/program/noop/1";
+
+    /// Content id of the embedding program.
+    pub fn embed() -> Cid {
+        Cid::of(EMBED_NAME.as_bytes())
+    }
+
+    /// Content id of the no-op program.
+    pub fn noop() -> Cid {
+        Cid::of(NOOP_NAME.as_bytes())
+    }
+}
+
+/// What a submitter asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct TaskSpec {
+    /// The program to run.
+    #[n(0)]
+    pub program: Cid,
+    /// Parameters of the program, at most [`MAX_PARAMS`] bytes.
+    #[n(1)]
+    pub params: Bytes,
+    /// The input's content id.
+    #[n(2)]
+    pub input: Cid,
+    /// The input's length in bytes, at most [`MAX_INPUT`].
+    #[n(3)]
+    pub input_len: u64,
+    /// The most reference cost that the submitter pays for, per replica.
+    #[n(4)]
+    pub cost_limit: u64,
+    /// The most replicas that the escrow covers, 1 to 3.
+    #[n(5)]
+    pub max_replicas: u8,
+    /// A worker to which the task is directed; it is paid, and scores nothing.
+    #[n(6)]
+    pub directed: Option<NodeKey>,
+    /// A capability that its workers must offer, for example a model's hash.
+    #[n(7)]
+    pub needs: Option<Digest>,
+    /// Blocks after submission at which an unfinished task is refunded.
+    #[n(8)]
+    pub deadline_blocks: u32,
+}
+
+impl TaskSpec {
+    /// The content id of the parameters.
+    pub fn params_cid(&self) -> Cid {
+        Cid::of(&self.params.0)
+    }
+}
+
+/// `SHA3-256(submitter || sequence as u64 BE)`.
+pub fn task_id(submitter: &AccountId, sequence: u64) -> TaskId {
+    TaskId(sha3(&[&submitter.0, &sequence.to_be_bytes()]))
+}
+
+/// What a worker says that it did; it is signed as part of the transaction that reveals it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Receipt {
+    /// The task.
+    #[n(0)]
+    pub task_id: TaskId,
+    /// Which assignment of the task, from 0.
+    #[n(1)]
+    pub attempt: u32,
+    /// The worker.
+    #[n(2)]
+    pub worker: NodeKey,
+    /// The height at which the worker was assigned.
+    #[n(3)]
+    pub assigned_at: u64,
+    /// The program that ran.
+    #[n(4)]
+    pub program: Cid,
+    /// Its input.
+    #[n(5)]
+    pub input: Cid,
+    /// Its parameters.
+    #[n(6)]
+    pub params: Cid,
+    /// Its output.
+    #[n(7)]
+    pub output: Cid,
+    /// Reference cost of the run.
+    #[n(8)]
+    pub cost: u64,
+    /// Commitment to the steps of the run; for a program of one step, SHA3-256 of the output id.
+    #[n(9)]
+    pub steps: Digest,
+}
+
+impl Receipt {
+    /// The steps commitment of a program that has a single step.
+    pub fn single_step(output: &Cid) -> Digest {
+        Digest(sha3(&[&output.to_binary()]))
+    }
+}
+
+/// The commitment that hides an output until all replicas have committed:
+/// `SHA3-256(output CID || worker || task_id || nonce)`.
+pub fn commitment(output: &Cid, worker: &NodeKey, task: &TaskId, nonce: &Digest) -> Digest {
+    Digest(sha3(&[&output.to_binary(), &worker.0, &task.0, &nonce.0]))
+}
+
+wire! {
+    TaskSpec = "task", max 4096;
+    Receipt = "receipt", max 1024;
+}

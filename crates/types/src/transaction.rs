@@ -1,0 +1,241 @@
+//! Transactions: every change of state that a key holder asks for.
+
+use minicbor::{Decode, Encode};
+
+use crate::amount::Amount;
+use crate::hash::sha3;
+use crate::ids::{AccountId, BeaconValue, Digest, GenesisHash, NodeKey, Signature, TaskId, ValidatorKey};
+use crate::ids::Cid;
+use crate::task::{Receipt, TaskSpec};
+use crate::wire;
+use crate::wire::Wire as _;
+
+/// Largest transaction in bytes.
+pub const MAX_TRANSACTION: usize = 256 * 1024;
+
+/// What lets a newcomer in once (`docs/spec/protocol.md` 12).
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Admission {
+    /// The chain.
+    #[n(0)]
+    pub genesis: GenesisHash,
+    /// A random number; each is accepted once.
+    #[n(1)]
+    pub nonce: Digest,
+    /// The account that vouches, and pays the sponsored bond.
+    #[n(2)]
+    pub issuer: AccountId,
+    /// Chain time in milliseconds after which it is void.
+    #[n(3)]
+    pub expires_ms: u64,
+    /// Credits that the issuer puts into the newcomer's bond.
+    #[n(4)]
+    pub sponsored_bond: Amount,
+}
+
+/// An admission with its issuer's signature (kind `admission`).
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct SignedAdmission {
+    /// What is granted.
+    #[n(0)]
+    pub admission: Admission,
+    /// The issuer's signature over it.
+    #[n(1)]
+    pub signature: Signature,
+}
+
+/// Binds a node and a validator key to the sender's account, by the right of an admission.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Admit {
+    /// The right to join.
+    #[n(0)]
+    pub admission: SignedAdmission,
+    /// The node's key.
+    #[n(1)]
+    pub node: NodeKey,
+    /// The validator's key.
+    #[n(2)]
+    pub validator: ValidatorKey,
+    /// Signature of the node key over the account id (kind `bind`).
+    #[n(3)]
+    pub node_proof: Signature,
+    /// Signature of the validator key over the account id (kind `bind`).
+    #[n(4)]
+    pub validator_proof: Signature,
+    /// The committed end of the node's beacon chain.
+    #[n(5)]
+    pub beacon_head: BeaconValue,
+    /// Resource units that the node offers per epoch.
+    #[n(6)]
+    pub offered: u64,
+    /// What it can run beside the plain built-ins, ascending.
+    #[n(7)]
+    pub capabilities: Vec<Digest>,
+}
+
+/// One replica's hidden output.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Commit {
+    /// The task.
+    #[n(0)]
+    pub task_id: TaskId,
+    /// The assignment.
+    #[n(1)]
+    pub attempt: u32,
+    /// See [`crate::task::commitment`].
+    #[n(2)]
+    pub commitment: Digest,
+}
+
+/// One replica's opened output.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Reveal {
+    /// What was done.
+    #[n(0)]
+    pub receipt: Receipt,
+    /// Opens the commitment.
+    #[n(1)]
+    pub nonce: Digest,
+}
+
+/// A drawn validator's own result of a task in doubt.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Verdict {
+    /// The task.
+    #[n(0)]
+    pub task_id: TaskId,
+    /// Which re-execution of the task, from 0.
+    #[n(1)]
+    pub round: u32,
+    /// The output that the re-execution gave.
+    #[n(2)]
+    pub output: Cid,
+    /// Its reference cost.
+    #[n(3)]
+    pub cost: u64,
+}
+
+/// What a transaction does.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Body {
+    /// Moves credits to another account.
+    #[n(0)]
+    Transfer {
+        /// The receiver.
+        #[n(0)]
+        to: AccountId,
+        /// How much.
+        #[n(1)]
+        amount: Amount,
+    },
+    /// Moves the sender's own credits into the bond of its node.
+    #[n(1)]
+    Bond {
+        /// How much.
+        #[n(0)]
+        amount: Amount,
+    },
+    /// Joins the network.
+    #[n(2)]
+    Admit(#[n(0)] Admit),
+    /// Says what the sender's node offers from now on, in resource units per epoch (0 = paused).
+    #[n(3)]
+    Offer {
+        /// Resource units per epoch.
+        #[n(0)]
+        units: u64,
+        /// What it can run beside the plain built-ins (hashes of models), ascending.
+        #[n(1)]
+        capabilities: Vec<Digest>,
+    },
+    /// Submits tasks; each takes one sequence number.
+    #[n(4)]
+    SubmitTasks(#[n(0)] Vec<TaskSpec>),
+    /// Publishes hidden outputs (signed by the node key).
+    #[n(5)]
+    Commits(#[n(0)] Vec<Commit>),
+    /// Opens hidden outputs (signed by the node key).
+    #[n(6)]
+    Reveals(#[n(0)] Vec<Reveal>),
+    /// Gives a drawn validator's own results (signed by the validator key).
+    #[n(7)]
+    Verdicts(#[n(0)] Vec<Verdict>),
+    /// Puts a provisional result in doubt; the deposit is lost when it stands.
+    #[n(8)]
+    Challenge {
+        /// The task.
+        #[n(0)]
+        task_id: TaskId,
+    },
+    /// Commits a validator to a fresh beacon chain when its old one runs out (validator key).
+    #[n(9)]
+    RenewBeacon {
+        /// The committed end of the new chain.
+        #[n(0)]
+        head: BeaconValue,
+    },
+}
+
+impl Body {
+    /// True for work that the state itself asked a node or validator to do: it pays no fee and
+    /// carries sequence 0, since each duty can be done once.
+    pub fn is_duty(&self) -> bool {
+        matches!(self, Self::Commits(_) | Self::Reveals(_) | Self::Verdicts(_) | Self::RenewBeacon { .. })
+    }
+
+    /// How many sequence numbers it takes.
+    pub fn sequence_numbers(&self) -> u64 {
+        match self {
+            Self::SubmitTasks(tasks) => tasks.len() as u64,
+            _ if self.is_duty() => 0,
+            _ => 1,
+        }
+    }
+}
+
+/// A transaction before it is signed.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Transaction {
+    /// The signing key: an account, node or validator key, as the body requires.
+    #[n(0)]
+    pub sender: AccountId,
+    /// The account's next sequence number; 0 for a duty.
+    #[n(1)]
+    pub sequence: u64,
+    /// What it does.
+    #[n(2)]
+    pub body: Body,
+}
+
+/// A transaction with its signature (kind `transaction`).
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct SignedTransaction {
+    /// What is asked for.
+    #[n(0)]
+    pub transaction: Transaction,
+    /// The sender's signature over it.
+    #[n(1)]
+    pub signature: Signature,
+}
+
+impl SignedTransaction {
+    /// SHA3-256 of the canonical bytes: the transaction's name.
+    pub fn id(&self) -> Digest {
+        Digest(sha3(&[&self.to_bytes()]))
+    }
+}
+
+wire! {
+    Admission = "admission", max 1024;
+    SignedAdmission = "signed admission", max 1024;
+    Transaction = "transaction", max MAX_TRANSACTION;
+    SignedTransaction = "signed transaction", max MAX_TRANSACTION;
+}
