@@ -39,7 +39,7 @@ pub(crate) fn rewards(
     let all_work = participants.iter().map(|(record, _)| u128::from(record.work)).sum();
     let all_flow = participants.iter().map(|(record, _)| u128::from(record.flow)).sum();
     let kappa = u128::from(params.kappa);
-    let share = |count: u64, all: u128| if all == 0 { 0 } else { u128::from(count) * F / all };
+    let share = |count: u64, all: u128| (u128::from(count) * F).checked_div(all).unwrap_or(0);
     let claim = |(record, score): &(&Record, u64)| {
         let work = share(record.work, all_work);
         let flow = share(record.flow, all_flow);

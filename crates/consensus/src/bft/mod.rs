@@ -1,0 +1,4 @@
+//! x
+pub struct Bft;
+pub struct Config;
+pub struct Timeouts;
