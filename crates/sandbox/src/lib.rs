@@ -66,7 +66,11 @@ pub trait Program: Send + Sync {
     ///
     /// # Errors
     /// [`SandboxError::Lacks`] when this node is not equipped for it.
-    fn start(&self, params: &[u8], input: &[u8]) -> Result<Result<Box<dyn Run>, Fault>, SandboxError>;
+    fn start(
+        &self,
+        params: &[u8],
+        input: &[u8],
+    ) -> Result<Result<Box<dyn Run>, Fault>, SandboxError>;
 }
 
 /// The programs of a node.

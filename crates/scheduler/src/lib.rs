@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn audits_come_at_their_rate() {
-        let rate = |r| (0..10_000).filter(|i| draws_audit(&beacon(*i), &TaskId::default(), r)).count();
+        let rate =
+            |r| (0..10_000).filter(|i| draws_audit(&beacon(*i), &TaskId::default(), r)).count();
         assert_eq!(rate(0), 0);
         assert_eq!(rate(NANO), 10_000);
         assert!(rate(NANO / 20).abs_diff(500) < 100);

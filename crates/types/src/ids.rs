@@ -230,7 +230,8 @@ impl<C> Encode<C> for Cid {
 
 impl<'b, C> Decode<'b, C> for Cid {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        Self::from_binary(d.bytes()?).ok_or_else(|| decode::Error::message("not CIDv1, raw, BLAKE3"))
+        Self::from_binary(d.bytes()?)
+            .ok_or_else(|| decode::Error::message("not CIDv1, raw, BLAKE3"))
     }
 }
 

@@ -26,6 +26,7 @@ pub use ids::{
 };
 pub use task::{Receipt, TaskSpec, program};
 pub use transaction::{
-    Admission, Admit, Body, Commit, Reveal, SignedAdmission, SignedTransaction, Transaction, Verdict,
+    Admission, Admit, Body, Commit, Reveal, SignedAdmission, SignedTransaction, Transaction,
+    Verdict,
 };
 pub use wire::{DecodeError, Wire};

@@ -3,7 +3,9 @@
 use minicbor::{Decode, Encode};
 
 use crate::amount::Amount;
-use crate::ids::{AccountId, BeaconValue, BlockHash, Bytes, Cid, Digest, NodeKey, TaskId, ValidatorKey};
+use crate::ids::{
+    AccountId, BeaconValue, BlockHash, Bytes, Cid, Digest, NodeKey, TaskId, ValidatorKey,
+};
 use crate::task::TaskSpec;
 use crate::wire;
 

@@ -4,8 +4,10 @@ use minicbor::{Decode, Encode};
 
 use crate::amount::Amount;
 use crate::hash::sha3;
-use crate::ids::{AccountId, BeaconValue, Digest, GenesisHash, NodeKey, Signature, TaskId, ValidatorKey};
 use crate::ids::Cid;
+use crate::ids::{
+    AccountId, BeaconValue, Digest, GenesisHash, NodeKey, Signature, TaskId, ValidatorKey,
+};
 use crate::task::{Receipt, TaskSpec};
 use crate::wire;
 use crate::wire::Wire as _;
@@ -186,7 +188,10 @@ impl Body {
     /// True for work that the state itself asked a node or validator to do: it pays no fee and
     /// carries sequence 0, since each duty can be done once.
     pub fn is_duty(&self) -> bool {
-        matches!(self, Self::Commits(_) | Self::Reveals(_) | Self::Verdicts(_) | Self::RenewBeacon { .. })
+        matches!(
+            self,
+            Self::Commits(_) | Self::Reveals(_) | Self::Verdicts(_) | Self::RenewBeacon { .. }
+        )
     }
 
     /// How many sequence numbers it takes.

@@ -61,7 +61,11 @@ pub trait Wire: Encode<()> + for<'b> Decode<'b, ()> {
     /// longer integers than needed, indefinite lengths).
     fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > Self::MAX {
-            return Err(DecodeError::TooLong { what: Self::NAME, len: bytes.len(), max: Self::MAX });
+            return Err(DecodeError::TooLong {
+                what: Self::NAME,
+                len: bytes.len(),
+                max: Self::MAX,
+            });
         }
         let value: Self = minicbor::decode(bytes)
             .map_err(|e| DecodeError::Malformed { what: Self::NAME, reason: e.to_string() })?;

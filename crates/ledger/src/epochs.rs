@@ -1,0 +1,115 @@
+//! The end of an epoch: records from settled state, scores, rewards, trust.
+
+use anthill_poei::{Attestation, Outcome, Params, PoeiError, Record, Trust, score_epoch};
+use anthill_types::state::{EpochCounts, EpochRecord, EpochRow, NodeRecord, PaymentReason};
+use anthill_types::{Amount, Bytes, ChainParams, Digest, NodeKey, keys};
+
+use crate::bank;
+use crate::error::LedgerError;
+use crate::state::State;
+
+/// Closes the running epoch when its time is over, and begins the next.
+pub fn close_if_due(state: &mut State<'_>) -> Result<(), LedgerError> {
+    let chain = state.chain().clone();
+    let params = state.params()?;
+    if chain.time_ms < chain.epoch_start_ms.saturating_add(params.epoch_ms) {
+        return Ok(());
+    }
+    let record = close(state, &params)?;
+    let mut next = state.chain().clone();
+    next.tlr = record.tlr;
+    next.epoch += 1;
+    next.epoch_start_ms = chain.time_ms;
+    next.epoch_start_height = chain.height;
+    state.set_chain(next)
+}
+
+/// The epoch's input record of a node (`docs/spec/poei.md`). Impact is 0 until the graph's focus is
+/// in the state, and flow until Proof of Flow measures it.
+fn record(node: &NodeRecord, timestamp: u64) -> Record {
+    Record {
+        node: node.node.0,
+        work: node.counts.work,
+        offered: node.counts.offered,
+        flow: 0,
+        ok: node.counts.ok,
+        bad: node.counts.bad,
+        focus_before: 0,
+        focus_after: 0,
+        trust: node.trust,
+        is_parent: false,
+        attestation: [0; 32],
+        previous: node.previous_score,
+        timestamp,
+    }
+}
+
+fn poei_params(params: &ChainParams) -> Params {
+    Params { base_pool: params.base_pool.0, e_ref: params.e_ref, ..Params::default() }
+}
+
+fn close(state: &mut State<'_>, params: &ChainParams) -> Result<EpochRecord, LedgerError> {
+    let chain = state.chain().clone();
+    let mut nodes = state.nodes()?;
+    let timestamp = chain.time_ms / 1000;
+    let records: Vec<Record> = nodes.iter().map(|n| record(n, timestamp)).collect();
+    let scored = score_epoch(chain.epoch, &chain.tlr.0, &records, &poei_params(params));
+    let scored =
+        scored.map_err(|e| LedgerError::Epoch { epoch: chain.epoch, reason: e.to_string() })?;
+
+    let mut minted = Amount::ZERO;
+    let mut rows = Vec::with_capacity(scored.rows.len());
+    for node in &mut nodes {
+        let row = scored.rows.iter().find(|r| r.node == node.node.0);
+        let reward = Amount(row.map_or(0, |r| r.reward));
+        let mut payment = None;
+        if reward > Amount::ZERO {
+            minted = minted.checked_add(reward).ok_or(LedgerError::Overflow("pool"))?;
+            let reason = PaymentReason::Epoch { epoch: chain.epoch };
+            payment = Some(bank::pay(state, node, reward, reason)?);
+        }
+        if let Some(row) = row {
+            rows.push(EpochRow {
+                node: NodeKey(row.node),
+                tasks: node.counts.tasks,
+                work: node.counts.work,
+                offered: node.counts.offered,
+                message: Bytes(row.message.clone()),
+                reward,
+                payment,
+                slashed: node.slashed,
+            });
+        }
+        begin_epoch(node, row.map(|r| r.score), chain.epoch)?;
+        state.put_node(node)?;
+    }
+    bank::mint(state, minted)?;
+    let record = EpochRecord {
+        epoch: chain.epoch,
+        timestamp,
+        root: Digest(scored.root),
+        previous_tlr: chain.tlr,
+        tlr: Digest(scored.tlr),
+        pool: minted,
+        from_height: chain.epoch_start_height,
+        to_height: chain.height,
+        rows,
+    };
+    state.put(keys::epoch(chain.epoch), &record)?;
+    Ok(record)
+}
+
+/// Moves a node's trust on by what the epoch counted, and empties the counts.
+fn begin_epoch(node: &mut NodeRecord, score: Option<u64>, epoch: u64) -> Result<(), LedgerError> {
+    let counts = std::mem::take(&mut node.counts);
+    let failed = |e: PoeiError| LedgerError::Epoch { epoch, reason: e.to_string() };
+    let before = Trust { a: u128::from(node.trust_a), b: u128::from(node.trust_b) };
+    let outcome = Outcome { ok: counts.ok_n, bad: counts.bad_n, late: counts.late_n };
+    let trust = before.after(outcome).map_err(failed)?;
+    let small = |x: u128| u64::try_from(x).map_err(|_| LedgerError::Overflow("trust count"));
+    (node.trust_a, node.trust_b) = (small(trust.a)?, small(trust.b)?);
+    node.trust = trust.value(Attestation::SelfSigned).map_err(failed)?;
+    node.previous_score = score;
+    node.counts = EpochCounts { offered: node.offered, ..EpochCounts::default() };
+    Ok(())
+}

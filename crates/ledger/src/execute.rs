@@ -1,0 +1,273 @@
+//! One block on one state: beacon, transactions, agenda, epoch, windows.
+
+use anthill_identity as identity;
+use anthill_store::{Batch, Store};
+use anthill_types::hash::sha3;
+use anthill_types::state::Phase;
+use anthill_types::{
+    Amount, BeaconValue, BlockHash, Body, Digest, GenesisHash, NodeKey, SignedTransaction, TaskId,
+    ValidatorKey, Wire, keys,
+};
+
+use crate::error::{BlockError, LedgerError, TransactionError};
+use crate::state::State;
+use crate::{bank, conservation, doubt, epochs, nodes, settle, tasks};
+
+/// Most agenda entries handled in one block; the rest follow in the next.
+const AGENDA_PER_BLOCK: usize = 4096;
+
+/// What a proposer decides about a block.
+#[derive(Clone, Debug)]
+pub struct BlockInput {
+    /// Its height.
+    pub height: u64,
+    /// The header before it.
+    pub previous: BlockHash,
+    /// Its time, milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// Who proposes it.
+    pub proposer: ValidatorKey,
+    /// The next preimage of the proposer's beacon chain.
+    pub reveal: Option<BeaconValue>,
+}
+
+/// What executing a block gave.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// All writes.
+    pub writes: Batch,
+    /// TLR after the block, for its header.
+    pub tlr: Digest,
+    /// Indexes of the given transactions that applied (all of them, when verifying).
+    pub applied: Vec<usize>,
+}
+
+/// Whether transactions that fail are left out (building) or refuse the block (verifying).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Leave failing transactions out.
+    Build,
+    /// Refuse the block when one fails.
+    Verify,
+}
+
+/// Executes a block's contents on the committed state; writes nothing to the store.
+///
+/// `is_known` tells whether a transaction's signature was checked before (by its id).
+///
+/// # Errors
+/// [`BlockError`] when a header input or, in [`Mode::Verify`], a transaction is wrong.
+pub fn execute(
+    store: &dyn Store,
+    genesis: &GenesisHash,
+    input: &BlockInput,
+    transactions: &[SignedTransaction],
+    mode: Mode,
+    is_known: &dyn Fn(&Digest) -> bool,
+) -> Result<Executed, BlockError> {
+    let mut state = State::open(store)?;
+    begin(&mut state, input)?;
+    let mut applied = Vec::with_capacity(transactions.len());
+    for (index, signed) in transactions.iter().enumerate() {
+        let result = check_signature(genesis, signed, is_known)
+            .and_then(|()| state.attempt(|s| apply(s, genesis, signed)));
+        match (result, mode) {
+            (Ok(()), _) => applied.push(index),
+            (Err(TransactionError::Ledger(e)), _) => return Err(e.into()),
+            (Err(_), Mode::Build) => {}
+            (Err(error), Mode::Verify) => {
+                return Err(BlockError::Transaction { height: input.height, index, error });
+            }
+        }
+    }
+    run_agenda(&mut state)?;
+    epochs::close_if_due(&mut state)?;
+    settle::close_windows(&mut state)?;
+    let tlr = state.chain().tlr;
+    let writes = state.into_batch();
+    conservation::check_writes(store, input.height, &writes)?;
+    Ok(Executed { writes, tlr, applied })
+}
+
+fn begin(state: &mut State<'_>, input: &BlockInput) -> Result<(), BlockError> {
+    let mut chain = state.chain().clone();
+    let wrong = |field| BlockError::Header { height: input.height, field };
+    if input.height != chain.height + 1 {
+        return Err(wrong("height"));
+    }
+    if input.time_ms <= chain.time_ms {
+        return Err(wrong("time"));
+    }
+    let proposer = state.node_of_validator(&input.proposer)?.ok_or(wrong("proposer"))?;
+    chain.beacon = match input.reveal {
+        Some(reveal) => {
+            if BeaconValue(sha3(&[&reveal.0])) != proposer.beacon_head {
+                return Err(wrong("beacon reveal"));
+            }
+            let mut node = proposer;
+            node.beacon_head = reveal;
+            state.put_node(&node)?;
+            next_beacon(&chain.beacon, &reveal)
+        }
+        None => {
+            let mut node = proposer;
+            let lost = state.params()?.missed_reveal.min(node.bond);
+            node.bond = node.bond.checked_sub(lost).unwrap_or_default();
+            node.slashed = node.slashed.checked_add(lost).unwrap_or_default();
+            state.put_node(&node)?;
+            bank::burn(state, lost)?;
+            BeaconValue(sha3(&[&chain.beacon.0]))
+        }
+    };
+    chain.height = input.height;
+    chain.previous = input.previous;
+    chain.time_ms = input.time_ms;
+    Ok(state.set_chain(chain)?)
+}
+
+/// `B_h = SHA3-256("beacon" || B_(h-1) || reveal_h)` (`docs/spec/protocol.md` 7).
+pub fn next_beacon(previous: &BeaconValue, reveal: &BeaconValue) -> BeaconValue {
+    BeaconValue(sha3(&[b"beacon", &previous.0, &reveal.0]))
+}
+
+/// Checks a transaction's signature, unless it was checked before.
+pub fn check_signature(
+    genesis: &GenesisHash,
+    signed: &SignedTransaction,
+    is_known: &dyn Fn(&Digest) -> bool,
+) -> Result<(), TransactionError> {
+    if is_known(&signed.id()) {
+        return Ok(());
+    }
+    let body = signed.transaction.to_bytes();
+    let sender = &signed.transaction.sender.0;
+    identity::verify(sender, "transaction", &genesis.0, &body, &signed.signature.0)
+        .map_err(|_| TransactionError::Signature)
+}
+
+/// Applies one transaction whose signature was checked.
+pub fn apply(
+    state: &mut State<'_>,
+    genesis: &GenesisHash,
+    signed: &SignedTransaction,
+) -> Result<(), TransactionError> {
+    let transaction = &signed.transaction;
+    let sender = &transaction.sender;
+    if transaction.body.is_duty() {
+        if transaction.sequence != 0 {
+            return Err(TransactionError::Invalid("a duty carries sequence 0"));
+        }
+        return apply_duty(state, sender.0, &transaction.body);
+    }
+    take_sequence(state, signed)?;
+    match &transaction.body {
+        Body::Transfer { to, amount } => {
+            bank::withdraw(state, sender, *amount, "the transfer")?;
+            Ok(bank::deposit(state, to, *amount)?)
+        }
+        Body::Bond { amount } => nodes::bond(state, sender, *amount),
+        Body::Admit(join) => nodes::admit(state, genesis, sender, join),
+        Body::Offer { units, capabilities } => nodes::offer(state, sender, *units, capabilities),
+        Body::SubmitTasks(specs) => tasks::submit(state, sender, transaction.sequence, specs),
+        Body::Challenge { task_id } => doubt::challenge(state, sender, task_id),
+        _ => Err(TransactionError::Invalid("not an account's transaction")),
+    }
+}
+
+/// Checks and takes the sequence numbers, and burns the fee. A newcomer has no credits yet, so
+/// joining and offering are free; both are bounded in the state itself.
+fn take_sequence(
+    state: &mut State<'_>,
+    signed: &SignedTransaction,
+) -> Result<(), TransactionError> {
+    let transaction = &signed.transaction;
+    let sender = &transaction.sender;
+    let mut account = bank::account(state, sender)?;
+    if transaction.sequence != account.sequence {
+        let (given, due) = (transaction.sequence, account.sequence);
+        return Err(TransactionError::Sequence { given, due });
+    }
+    account.sequence = account
+        .sequence
+        .checked_add(transaction.body.sequence_numbers())
+        .ok_or(LedgerError::Overflow("sequence"))?;
+    state.put(keys::account(sender), &account)?;
+    if matches!(transaction.body, Body::Admit(_) | Body::Offer { .. }) {
+        return Ok(());
+    }
+    let bytes = signed.to_bytes().len() as u128;
+    let fee = Amount(bytes * u128::from(state.params()?.base_fee));
+    bank::withdraw(state, sender, fee, "the transaction fee")?;
+    Ok(bank::burn(state, fee)?)
+}
+
+/// Applies each duty by itself: those whose time is over are passed by, and the transaction is
+/// refused only when none applies (so it cannot be included twice).
+fn apply_duty(
+    state: &mut State<'_>,
+    sender: [u8; 32],
+    body: &Body,
+) -> Result<(), TransactionError> {
+    match body {
+        Body::Commits(list) => each(list, |c| tasks::commit(state, &NodeKey(sender), c)),
+        Body::Reveals(list) => each(list, |r| tasks::reveal(state, &NodeKey(sender), r)),
+        Body::Verdicts(list) => each(list, |v| doubt::vote(state, &ValidatorKey(sender), v)),
+        Body::RenewBeacon { head } => {
+            nodes::renew_beacon(state, &anthill_types::AccountId(sender), head)
+        }
+        _ => Err(TransactionError::Invalid("not a duty")),
+    }
+}
+
+fn each<T>(
+    list: &[T],
+    mut apply: impl FnMut(&T) -> Result<(), TransactionError>,
+) -> Result<(), TransactionError> {
+    if list.is_empty() || list.len() > anthill_types::task::MAX_BATCH {
+        return Err(TransactionError::Invalid("a transaction carries 1 to 256 duties"));
+    }
+    let mut refused = None;
+    let mut applied = 0;
+    for item in list {
+        match apply(item) {
+            Ok(()) => applied += 1,
+            Err(TransactionError::Ledger(e)) => return Err(e.into()),
+            Err(e) => refused = Some(e),
+        }
+    }
+    match refused {
+        Some(e) if applied == 0 => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Looks at every task whose time has come.
+fn run_agenda(state: &mut State<'_>) -> Result<(), LedgerError> {
+    let height = state.height();
+    let entries =
+        state.range(&keys::agenda_start(), &keys::agenda_end(height), AGENDA_PER_BLOCK)?;
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let all = state.nodes()?;
+    for (key, _) in entries {
+        state.delete(&key);
+        let id = key.get(key.len().saturating_sub(32)..).and_then(|t| t.try_into().ok());
+        let id = TaskId(id.ok_or(LedgerError::Missing("agenda entry"))?);
+        let Some(mut task) = state.task(&id)? else { continue };
+        let before = task.clone();
+        let deadline = task.submitted_at + u64::from(task.spec.deadline_blocks);
+        match task.phase {
+            Phase::Final { .. } | Phase::Refunded { .. } => {}
+            Phase::Provisional { .. } => settle::maybe_audit(state, &mut task)?,
+            _ if height >= deadline => settle::refund(state, &mut task)?,
+            Phase::Queued { attempt } => tasks::assign(state, &mut task, attempt, &all)?,
+            Phase::Assigned { .. } => tasks::expire(state, &mut task)?,
+            Phase::Doubted { .. } => doubt::advance(state, &mut task)?,
+        }
+        if task != before {
+            state.put_task(&task)?;
+        }
+    }
+    Ok(())
+}

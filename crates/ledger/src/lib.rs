@@ -1,0 +1,37 @@
+//! Apply transactions to state: bank, bonds, tasks, epochs.
+//!
+//! One [`Ledger`] holds the one state with its one root. A block is executed on an overlay
+//! ([`execute`]), which gives the writes and the root; only [`Ledger::commit`] makes them durable,
+//! in one store transaction. Money moves only here (`docs/spec/protocol.md` 8), and after every
+//! block the write set must conserve it ([`conservation`]).
+//!
+//! A task's life, upon each event:
+//! - upon *SubmitTasks* at height h: escrow is taken; workers are drawn with the beacon of h + 2;
+//! - upon *all committed, or the deadline*: reveals open; upon *all revealed, or the deadline*:
+//!   [`anthill_verify::judge`] accepts, doubts, or has other workers drawn;
+//! - upon *doubt*: a committee drawn two blocks later re-executes; two thirds decide; whoever
+//!   signed another result is slashed;
+//! - upon *acceptance without a second operator*: the beacon two blocks later may draw an audit;
+//! - upon *the end of the challenge window*: workers are paid and the rest of the escrow returns.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod bank;
+pub mod chain;
+pub mod conservation;
+pub mod doubt;
+pub mod epochs;
+pub mod error;
+pub mod execute;
+pub mod genesis;
+pub mod mempool;
+pub mod nodes;
+pub mod settle;
+pub mod state;
+pub mod tasks;
+
+pub use chain::{Ledger, StateProof};
+pub use error::{BlockError, LedgerError, TransactionError};
+pub use execute::{BlockInput, Executed};
+pub use mempool::{Mempool, MempoolError};
+pub use state::State;

@@ -1,0 +1,157 @@
+//! Transactions that wait for a block: checked, bounded by count, bytes and sender.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use anthill_types::{AccountId, Digest, SignedTransaction, Wire};
+use thiserror::Error;
+
+/// Most waiting transactions.
+pub const MAX_WAITING: usize = 8192;
+/// Most waiting transactions of one sender.
+pub const MAX_PER_SENDER: usize = 512;
+/// Most waiting bytes.
+pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Why a transaction does not get in.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum MempoolError {
+    /// The node holds as much as it can.
+    #[error("the node holds {0} waiting transactions already: try again after the next block")]
+    Full(usize),
+    /// The sender has too many waiting.
+    #[error("{0} transactions of this sender wait already: try again after the next block")]
+    SenderFull(usize),
+    /// The sequence number was used already.
+    #[error("sequence {given} was used already; the account's next is {due}")]
+    Old {
+        /// What the transaction says.
+        given: u64,
+        /// What the account needs.
+        due: u64,
+    },
+}
+
+/// The waiting transactions of one node.
+///
+/// An account's transactions leave in order of sequence; duties leave in order of arrival, ahead of
+/// the rest, since other nodes wait for them.
+#[derive(Default)]
+pub struct Mempool {
+    duties: VecDeque<SignedTransaction>,
+    accounts: BTreeMap<AccountId, BTreeMap<u64, SignedTransaction>>,
+    known: BTreeSet<Digest>,
+    bytes: usize,
+}
+
+impl Mempool {
+    /// Number of waiting transactions.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// True when nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// True when a transaction of this id waits (its signature has been checked).
+    pub fn contains(&self, id: &Digest) -> bool {
+        self.known.contains(id)
+    }
+
+    /// Adds a transaction whose signature was checked; `due` is its sender's next sequence number.
+    /// Returns false when it waits already.
+    ///
+    /// # Errors
+    /// A bound is reached, or the sequence number is used.
+    pub fn add(&mut self, signed: SignedTransaction, due: u64) -> Result<bool, MempoolError> {
+        let id = signed.id();
+        if self.known.contains(&id) {
+            return Ok(false);
+        }
+        let size = signed.to_bytes().len();
+        if self.len() >= MAX_WAITING || self.bytes + size > MAX_BYTES {
+            return Err(MempoolError::Full(self.len()));
+        }
+        let transaction = &signed.transaction;
+        if transaction.body.is_duty() {
+            let sender = transaction.sender;
+            let waiting = self.duties.iter().filter(|d| d.transaction.sender == sender).count();
+            if waiting >= MAX_PER_SENDER {
+                return Err(MempoolError::SenderFull(waiting));
+            }
+            self.duties.push_back(signed);
+        } else {
+            let given = transaction.sequence;
+            if given < due {
+                return Err(MempoolError::Old { given, due });
+            }
+            let queue = self.accounts.entry(transaction.sender).or_default();
+            if queue.len() >= MAX_PER_SENDER {
+                return Err(MempoolError::SenderFull(queue.len()));
+            }
+            if let Some(old) = queue.insert(given, signed) {
+                self.known.remove(&old.id());
+                self.bytes = self.bytes.saturating_sub(old.to_bytes().len());
+            }
+        }
+        self.known.insert(id);
+        self.bytes += size;
+        Ok(true)
+    }
+
+    /// Transactions for a block of at most `count` and `bytes`, in the order in which they apply.
+    pub fn candidates(&self, count: usize, bytes: usize) -> Vec<SignedTransaction> {
+        let accounts = self.accounts.values().flat_map(|queue| queue.values());
+        let mut room = bytes;
+        let mut chosen = Vec::new();
+        for signed in self.duties.iter().chain(accounts) {
+            let size = signed.to_bytes().len();
+            if chosen.len() >= count || size > room {
+                break;
+            }
+            room -= size;
+            chosen.push(signed.clone());
+        }
+        chosen
+    }
+
+    /// The next sequence number of a sender, after what waits.
+    pub fn next_sequence(&self, sender: &AccountId, due: u64) -> u64 {
+        let mut next = due;
+        for (sequence, signed) in self.accounts.get(sender).into_iter().flatten() {
+            if *sequence == next {
+                next += signed.transaction.body.sequence_numbers();
+            }
+        }
+        next
+    }
+
+    /// Forgets what a block contained and what cannot apply any more: used sequence numbers
+    /// (`due` gives each sender's next) and duties for which `is_live` is false.
+    pub fn prune(
+        &mut self,
+        included: &[SignedTransaction],
+        due: &dyn Fn(&AccountId) -> u64,
+        is_live: &dyn Fn(&SignedTransaction) -> bool,
+    ) {
+        let done: BTreeSet<Digest> = included.iter().map(SignedTransaction::id).collect();
+        self.duties.retain(|d| !done.contains(&d.id()) && is_live(d));
+        for (sender, queue) in &mut self.accounts {
+            let next = due(sender);
+            queue.retain(|sequence, _| *sequence >= next);
+        }
+        self.accounts.retain(|_, queue| !queue.is_empty());
+        let waiting = self.duties.iter().chain(self.accounts.values().flat_map(|q| q.values()));
+        (self.known, self.bytes) = (BTreeSet::new(), 0);
+        for signed in waiting {
+            self.known.insert(signed.id());
+            self.bytes += signed.to_bytes().len();
+        }
+    }
+
+    /// All waiting transactions, to send again to peers that may have missed them.
+    pub fn waiting(&self) -> impl Iterator<Item = &SignedTransaction> {
+        self.duties.iter().chain(self.accounts.values().flat_map(|q| q.values()))
+    }
+}
