@@ -7,7 +7,7 @@ use crate::reduce::sum;
 const ROUND: f32 = 12_582_912.0;
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
 /// ln 2 in two parts, the first with few enough bits that its products by |n| <= 128 are exact.
-const LN2_HIGH: f32 = 0.693_359_375;
+const LN2_HIGH: f32 = 355.0 / 512.0;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
 /// e^x with a relative error below 2e-7: Cody-Waite reduction to |r| <= ln 2 / 2, the Taylor
