@@ -1,6 +1,6 @@
 //! Bind the iroh endpoint: our TLS, static addresses, no relay, and admission at the gate.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,11 +9,11 @@ use std::time::Duration;
 use iroh::address_lookup::memory::MemoryLookup;
 use iroh::endpoint::{
     AfterHandshakeOutcome, BeforeConnectOutcome, BindError, Connection, EndpointHooks,
-    QuicTransportConfig, Side, VarInt, presets,
+    QuicTransportConfig, Side, VarInt, WeakConnectionHandle, presets,
 };
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey, TransportAddr};
 
-use crate::config::{Admit, MAX_ADDRS, MAX_OPEN_REQUESTS, NetConfig, PeerId};
+use crate::config::{Admit, MAX_ADDRS, MAX_OPEN_REQUESTS, MAX_PEERS, NetConfig, PeerId};
 use crate::error::{CloseReason, NetError};
 use crate::{lock, tls};
 
@@ -91,17 +91,48 @@ fn transport() -> Result<QuicTransportConfig, NetError> {
         .build())
 }
 
+/// Connections that one peer may have with us: two per protocol for crossing dials, and as many
+/// that are just ending.
+const MAX_OPEN_PER_PEER: usize = 16;
+/// Peers, strangers included, that may have a connection with us.
+const MAX_OPEN_PEERS: usize = 2 * MAX_PEERS;
+
 /// Refuses connections from peers that are not admitted, and to peers that nobody named.
 #[derive(Clone)]
 pub(crate) struct Gate {
     admit: Admit,
     join: Vec<u8>,
     named: Arc<Mutex<BTreeSet<PeerId>>>,
+    open: Arc<Mutex<BTreeMap<PeerId, Vec<WeakConnectionHandle>>>>,
 }
 
 impl Gate {
     pub(crate) fn new(admit: Admit, join: Vec<u8>) -> Self {
-        Gate { admit, join, named: Arc::default() }
+        Gate { admit, join, named: Arc::default(), open: Arc::default() }
+    }
+
+    /// Remembers a connection, so that [`Gate::cut`] finds it; `false` when there are too many.
+    fn register(&self, peer: PeerId, conn: &Connection) -> bool {
+        let mut open = lock(&self.open);
+        open.retain(|_, conns| {
+            conns.retain(|conn| conn.upgrade().is_some_and(|c| c.close_reason().is_none()));
+            !conns.is_empty()
+        });
+        if open.len() >= MAX_OPEN_PEERS && !open.contains_key(&peer) {
+            return false;
+        }
+        let conns = open.entry(peer).or_default();
+        conns.push(conn.weak_handle());
+        conns.len() <= MAX_OPEN_PER_PEER
+    }
+
+    /// Closes every connection with `peer`, of whatever protocol.
+    pub(crate) fn cut(&self, peer: &PeerId, reason: CloseReason) {
+        let conns = lock(&self.open).remove(peer).unwrap_or_default();
+        let (code, text) = reason.wire();
+        for conn in conns.iter().filter_map(WeakConnectionHandle::upgrade) {
+            conn.close(code, text);
+        }
     }
 
     /// Lets us dial `peer` although it may not be admitted: our owner named it.
@@ -139,10 +170,14 @@ impl EndpointHooks for Gate {
     async fn after_handshake(&self, conn: &Connection) -> AfterHandshakeOutcome {
         let incoming = conn.side() == Side::Server;
         let peer = *conn.remote_id().as_bytes();
-        if !incoming || conn.alpn() == self.join || self.admits(peer) {
+        let reason = if incoming && conn.alpn() != self.join && !self.admits(peer) {
+            CloseReason::NotAdmitted
+        } else if self.register(peer, conn) {
             return AfterHandshakeOutcome::Accept;
-        }
-        let (error_code, reason) = CloseReason::NotAdmitted.wire();
+        } else {
+            CloseReason::Busy
+        };
+        let (error_code, reason) = reason.wire();
         AfterHandshakeOutcome::Reject { error_code, reason: reason.to_vec() }
     }
 }

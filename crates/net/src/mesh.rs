@@ -143,7 +143,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Stops dialling a peer and closes its connection.
+    /// Stops dialling a peer and closes its connections of all protocols.
     pub(crate) fn remove(&self, peer: &PeerId) {
         if let Some(known) = lock(&self.named).remove(peer) {
             known.task.abort();
@@ -152,6 +152,7 @@ impl Mesh {
         if let Some(link) = self.link(peer) {
             link.close(CloseReason::Removed);
         }
+        self.gate.cut(peer, CloseReason::Removed);
     }
 
     /// The live connection with `peer`.

@@ -122,7 +122,8 @@ impl Network {
         self.inner.mesh.add(peer, addrs)
     }
 
-    /// Stops dialling a peer and closes its connection. An admitted peer may come back by itself.
+    /// Stops dialling a peer and closes its connections, gossip and blobs included. A peer that is
+    /// still admitted may come back by itself.
     pub fn remove_peer(&self, peer: &PeerId) {
         self.inner.mesh.remove(peer);
     }
