@@ -71,9 +71,9 @@ fn only_characters_younger_than_the_librarys_tables_differ() {
             different.push(u32::from(c));
         }
     }
-    let old = [0..0x5c8, 0x1e00..0x2e43, 0x2e80..0xa82c, 0xa900..0xa9bd, 0xa9be..0x10d00];
+    let old = [0u32..0x5c8, 0x1e00..0x2e43, 0x2e80..0xa82c, 0xa900..0xa9bd, 0xa9be..0x10d00];
     let old: Vec<_> =
-        different.iter().filter(|c| old.iter().any(|range| range.contains(c))).collect();
+        different.iter().filter(|c| old.iter().any(|range| range.contains(*c))).collect();
     assert!(old.is_empty(), "{old:x?}");
     assert!(different.len() < 750, "{} characters differ", different.len());
 }

@@ -184,12 +184,18 @@ impl Index {
         Ok(self.ranked(all, k))
     }
 
-    fn ranked(&self, found: Vec<Seen>, k: usize) -> Vec<(ItemId, f32)> {
-        let mut items: Vec<(ItemId, f32)> =
-            found.into_iter().map(|s| (self.graph.ids[s.node as usize], s.score)).collect();
-        items.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        items.truncate(k);
-        items
+    /// The `k` best, in order: only these are sorted.
+    fn ranked(&self, mut found: Vec<Seen>, k: usize) -> Vec<(ItemId, f32)> {
+        let order = |a: &Seen, b: &Seen| {
+            let id = |s: &Seen| self.graph.ids[s.node as usize];
+            b.score.total_cmp(&a.score).then_with(|| id(a).cmp(&id(b)))
+        };
+        if k < found.len() {
+            found.select_nth_unstable_by(k, order);
+            found.truncate(k);
+        }
+        found.sort_unstable_by(order);
+        found.into_iter().map(|s| (self.graph.ids[s.node as usize], s.score)).collect()
     }
 
     /// Cosine of two items, if both are there.
