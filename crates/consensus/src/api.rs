@@ -39,7 +39,7 @@ pub enum In {
     Message {
         /// The peer.
         from: [u8; 32],
-        /// What another node gave out in [`Out::Broadcast`] or [`Out::Send`].
+        /// What another node gave out in [`Out::Broadcast`], or a catch-up message.
         bytes: Vec<u8>,
     },
     /// A timer has run out.
@@ -71,12 +71,21 @@ pub enum In {
 pub enum Out {
     /// Send to all validators (and whoever follows them).
     Broadcast(Vec<u8>),
-    /// Send to one peer.
-    Send {
+    /// A peer repeats votes of a height that is committed here: send it that block and its
+    /// certificate, as the back-end's catch-up message. Emitted at a bounded rate per peer.
+    Help {
         /// The peer.
         to: [u8; 32],
-        /// The message.
-        bytes: Vec<u8>,
+        /// The height that it lacks.
+        height: u64,
+    },
+    /// A peer speaks of a height beyond the next one (its claim is not checked): fetch committed
+    /// blocks with their certificates and feed them, in order, as catch-up messages.
+    Behind {
+        /// The peer.
+        peer: [u8; 32],
+        /// The height that it spoke of.
+        height: u64,
     },
     /// Give back [`In::Timer`] after so many milliseconds; replaces the timer of the same id.
     SetTimer {
