@@ -52,4 +52,13 @@ pub enum IdentityError {
     /// The password is wrong (or somebody altered the backup and its checksum).
     #[error("wrong password: the backup does not open with it; try again, nothing was changed")]
     WrongPassword,
+    /// The recipient's key is one of the few that make every sealed message readable.
+    #[error("the recipient's X25519 key is a weak point; ask for another one")]
+    WeakSealKey,
+    /// A message is too long to be sealed or opened.
+    #[error("a message of {0} bytes is too long to seal (16 MiB); store it as a blob")]
+    SealTooLong(usize),
+    /// The sealed message is not for this key, or was altered.
+    #[error("the sealed message does not open: it is for another key or context, or was altered")]
+    NotOpened,
 }

@@ -13,12 +13,14 @@ mod backup;
 mod error;
 mod ids;
 mod keys;
+mod seal;
 mod text;
 
 pub use backup::{Cost, MAX_BACKUP_BYTES, MAX_SECRET_BYTES, back_up, restore};
 pub use error::IdentityError;
 pub use ids::{GenesisKey, PiKey, SessionKeyId};
 pub use keys::{KeyPair, PublicKey, Signature, signed_bytes, verify, verify_bytes};
+pub use seal::{MAX_SEALED_BYTES, SEAL_OVERHEAD, SealKey, SealPublicKey, open, seal};
 pub use zeroize::Zeroizing;
 
 /// A source of random bytes; it must fill the whole slice.
