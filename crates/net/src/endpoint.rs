@@ -17,10 +17,11 @@ use crate::config::{Admit, MAX_ADDRS, MAX_OPEN_REQUESTS, MAX_PEERS, NetConfig, P
 use crate::error::{CloseReason, NetError};
 use crate::{lock, tls};
 
-/// A peer that is silent for this long is gone. A killed process is noticed within it.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_millis(2500);
+/// A peer that is silent for this long is gone. The clock starts anew with the first keep-alive
+/// after the last packet received, so a killed process is noticed within the sum of the two.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(2200);
 /// How often a silent connection says that it lives.
-const KEEP_ALIVE: Duration = Duration::from_millis(600);
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
 /// Bytes in flight per stream. The QUIC library gives a connection up when one stream has more
 /// than 1024 gaps; below 1024 packets of 1200 bytes that cannot happen, whatever is lost.
 const STREAM_WINDOW: u32 = 1 << 20;

@@ -25,9 +25,12 @@ impl Admitted {
     }
 }
 
-/// Readers of blobs: pairs of reader and hash.
+/// A reader and the hash of what it may read.
+type Grant = (PeerId, [u8; 32]);
+
+/// Readers of blobs.
 #[derive(Clone, Default)]
-pub struct Readers(Arc<Mutex<BTreeSet<(PeerId, [u8; 32])>>>);
+pub struct Readers(Arc<Mutex<BTreeSet<Grant>>>);
 
 impl Readers {
     pub fn add(&self, peer: PeerId, hash: [u8; 32]) {
