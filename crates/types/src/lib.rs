@@ -14,6 +14,8 @@ pub mod ids;
 pub mod keys;
 pub mod state;
 pub mod task;
+#[cfg(feature = "test-utils")]
+pub mod testing;
 pub mod transaction;
 pub mod wire;
 

@@ -219,12 +219,13 @@ pub struct TaskResult {
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(array)]
 pub struct CommitteeVote {
-    /// The drawn validator.
+    /// Its own result. (Not the last field: minicbor leaves a trailing `None` out of an array, and
+    /// `docs/spec/protocol.md` 1 wants every field written.)
     #[n(0)]
-    pub validator: ValidatorKey,
-    /// Its own result.
-    #[n(1)]
     pub result: Option<TaskResult>,
+    /// The drawn validator.
+    #[n(1)]
+    pub validator: ValidatorKey,
 }
 
 /// Why a task is executed again by validators.
@@ -283,12 +284,12 @@ pub enum Phase {
         /// The drawn committee with its votes; empty until the beacon draws it.
         #[n(2)]
         committee: Vec<CommitteeVote>,
-        /// The last height for votes; 0 until drawn.
-        #[n(3)]
-        vote_by: u64,
         /// Who challenged, with a deposit.
-        #[n(4)]
+        #[n(3)]
         challenger: Option<AccountId>,
+        /// The last height for votes; 0 until drawn.
+        #[n(4)]
+        vote_by: u64,
     },
     /// Accepted, and open to challenge until its window has passed.
     #[n(3)]
