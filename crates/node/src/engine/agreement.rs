@@ -1,0 +1,224 @@
+//! Agreement on blocks: pacing, the consensus engine's wishes, and commits.
+
+use std::collections::VecDeque;
+
+use anthill_consensus::certificate::Certificate;
+use anthill_consensus::{ConsensusError, In, Out, catch_up_message};
+use anthill_store::Batch;
+use anthill_types::block::{MAX_BLOCK_BYTES, MAX_TRANSACTIONS};
+use anthill_types::{Block, BlockHash, Body, Wire};
+
+use super::{Engine, now_ms};
+use crate::beacon::BeaconChain;
+use crate::error::NodeError;
+use crate::wire::Frame;
+
+const WAL: &[u8] = b"\x02wal/";
+/// A block's time may be ahead of this node's clock by so much.
+const MAX_AHEAD_MS: u64 = 5_000;
+/// Reveals left at which a validator commits to a fresh beacon chain.
+const RENEW_BELOW: usize = 64;
+
+impl Engine {
+    /// Begins the next height when its time has come: after the block interval when there is
+    /// something to do, after the idle interval otherwise, or because a peer has begun.
+    pub(super) fn begin_height(&mut self, now: u64) -> Result<(), NodeError> {
+        let next = self.ledger.height() + 1;
+        if self.consensus.is_none() || self.started >= next {
+            return Ok(());
+        }
+        let params = &self.ledger.genesis().params;
+        let before = self.ledger.tip().map_or(0, |h| h.time_ms);
+        let waited = now.saturating_sub(before);
+        let busy = !self.mempool.is_empty() || self.agenda_due || self.epoch_due(now)?;
+        let due = self.called
+            || (busy && waited >= params.block_interval_ms)
+            || waited >= params.idle_interval_ms;
+        if !due {
+            return Ok(());
+        }
+        self.started = next;
+        self.wal_sequence = self.wal_rows(next)?.len() as u64;
+        let validators = self.ledger.state()?.validators()?.powers();
+        self.agree(In::Start { height: next, validators })
+    }
+
+    /// At the start of the process: what this validator has signed already, so that it never signs
+    /// anything else for the same height and round.
+    pub(super) fn replay(&mut self) -> Result<(), NodeError> {
+        let rows = self.wal_rows(self.ledger.height() + 1)?;
+        self.agree(In::Replay(rows.into_iter().map(|(_, entry)| entry).collect()))
+    }
+
+    fn epoch_due(&self, now: u64) -> Result<bool, NodeError> {
+        let state = self.ledger.state()?;
+        let end = state.chain().epoch_start_ms + state.params()?.epoch_ms;
+        Ok(now >= end)
+    }
+
+    /// Gives the consensus engine an input and carries out what it wants, in order.
+    pub(super) fn agree(&mut self, input: In) -> Result<(), NodeError> {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let Some(consensus) = &mut self.consensus else { return Ok(()) };
+            let outs = match consensus.step(input, now_ms()) {
+                Ok(outs) => outs,
+                // A peer's fault.
+                Err(error @ (ConsensusError::Malformed(_) | ConsensusError::Refused(_))) => {
+                    tracing::warn!(%error, "consensus refused a message");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.persist(&outs)?;
+            for out in outs {
+                if let Some(next) = self.carry_out(out)? {
+                    inputs.push_back(next);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, out: Out) -> Result<Option<In>, NodeError> {
+        match out {
+            Out::Broadcast(bytes) => {
+                self.tell_all(&Frame::Consensus(anthill_types::Bytes(bytes)));
+            }
+            Out::SetTimer { id, after_ms } => {
+                self.timers.insert(id, now_ms() + after_ms);
+            }
+            Out::Help { to, height } => self.help(&to, height)?,
+            // The peer's status says the same, and `sync` fetches what is missing.
+            Out::Behind { peer, height } => self.note_height(peer, height.saturating_sub(1)),
+            Out::Evidence(evidence) => {
+                let validator = anthill_types::ValidatorKey(evidence.validator);
+                tracing::warn!(%validator, height = evidence.height, "a validator contradicted itself");
+                self.shared.metrics.evidence();
+            }
+            Out::CancelTimer(id) => {
+                self.timers.remove(&id);
+            }
+            Out::BuildBlock { height, round, .. } => {
+                let block = self.build_block()?;
+                let (hash, block) = (block.header.hash().0, block.to_bytes());
+                return Ok(Some(In::Built { height, round, hash, block }));
+            }
+            Out::Verify { hash, block, proposer, .. } => {
+                let ok = self.verify_block(&hash, &proposer, &block);
+                return Ok(Some(In::Verified { hash, ok }));
+            }
+            // On disk already: see `persist`.
+            Out::Persist(_) => {}
+            Out::Commit { block, certificate, .. } => {
+                let block = Block::from_bytes(&block).map_err(anthill_ledger::LedgerError::from)?;
+                if block.header.height == self.ledger.height() + 1 {
+                    self.commit(&block, &certificate)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn build_block(&mut self) -> Result<Block, NodeError> {
+        let validator = self.shared.keys.validator_key();
+        let reveal = self.next_reveal()?;
+        let candidates = self.mempool.candidates(MAX_TRANSACTIONS, MAX_BLOCK_BYTES / 2);
+        Ok(self.ledger.build(validator, reveal, now_ms(), candidates)?)
+    }
+
+    /// The preimage that this validator owes; renews its chain in time.
+    fn next_reveal(&mut self) -> Result<Option<anthill_types::BeaconValue>, NodeError> {
+        let validator = self.shared.keys.validator_key();
+        let node = self.ledger.state()?.node_of_validator(&validator)?;
+        let Some(head) = node.map(|n| n.beacon_head) else { return Ok(None) };
+        let Some((generation, chain)) = &self.beacon else { return Ok(None) };
+        if chain.reveal(&head).is_none() && chain.left(&head) == 0 && chain.head() != head {
+            let next = BeaconChain::new(&self.shared.keys.beacon, generation + 1);
+            self.beacon = Some((generation + 1, next));
+        }
+        let Some((generation, chain)) = &self.beacon else { return Ok(None) };
+        if chain.left(&head) < RENEW_BELOW {
+            let fresh = BeaconChain::new(&self.shared.keys.beacon, generation + 1);
+            let sender = anthill_types::AccountId(validator.0);
+            let body = Body::RenewBeacon { head: fresh.head() };
+            let signed = self.sign(&self.shared.keys.validator, sender, 0, body);
+            self.accept(signed, true)?;
+        }
+        Ok(self.beacon.as_ref().and_then(|(_, chain)| chain.reveal(&head)))
+    }
+
+    fn verify_block(&mut self, hash: &[u8; 32], proposer: &[u8; 32], bytes: &[u8]) -> bool {
+        let block = match Block::from_bytes(bytes) {
+            Ok(block) => block,
+            Err(error) => {
+                tracing::warn!(%error, "a proposal does not decode");
+                return false;
+            }
+        };
+        if block.header.hash() != BlockHash(*hash)
+            || block.header.proposer.0 != *proposer
+            || block.header.time_ms > now_ms() + MAX_AHEAD_MS
+        {
+            tracing::warn!(height = block.header.height, "a proposal has a wrong hash, proposer or time");
+            return false;
+        }
+        match self.ledger.check(&block) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "a proposal was refused");
+                false
+            }
+        }
+    }
+
+    /// Makes a block durable together with the removal of the votes that led to it.
+    pub(super) fn commit(
+        &mut self,
+        block: &Block,
+        certificate: &Certificate,
+    ) -> Result<(), NodeError> {
+        let height = block.header.height;
+        let mut forget = Batch::new();
+        for (key, _) in self.wal_rows(height)? {
+            forget.insert(key, None);
+        }
+        let writes = self.ledger.commit(block, &certificate.to_bytes(), &forget)?;
+        self.wal_sequence = 0;
+        self.started = self.started.max(height);
+        self.after_commit(block, &writes)
+    }
+
+    /// Puts all votes of a step on disk, in one commit, before anything of it is sent.
+    fn persist(&mut self, outs: &[Out]) -> Result<(), NodeError> {
+        let mut batch = Batch::new();
+        for out in outs {
+            if let Out::Persist(entry) = out {
+                let place = self.wal_sequence.to_be_bytes();
+                let key = [WAL, &self.started.to_be_bytes(), &place].concat();
+                self.wal_sequence += 1;
+                batch.insert(key, Some(entry.clone()));
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        Ok(self.ledger.store().commit(&batch).map_err(anthill_ledger::LedgerError::from)?)
+    }
+
+    /// Sends a validator that repeats old votes the block that it lacks.
+    fn help(&self, to: &[u8; 32], height: u64) -> Result<(), NodeError> {
+        let Some((block, certificate)) = self.ledger.block(height)? else { return Ok(()) };
+        if let Ok(certificate) = Certificate::from_bytes(&certificate) {
+            let message = catch_up_message(&certificate, &block.to_bytes());
+            self.send(to, &Frame::Consensus(anthill_types::Bytes(message)));
+        }
+        Ok(())
+    }
+
+    fn wal_rows(&self, height: u64) -> Result<Vec<anthill_store::Row>, NodeError> {
+        let prefix = [WAL, &height.to_be_bytes()].concat();
+        let rows = self.ledger.store().prefix(&prefix, 65_536);
+        Ok(rows.map_err(anthill_ledger::LedgerError::from)?)
+    }
+}

@@ -1,0 +1,190 @@
+//! Catching up: frames from peers, and blocks that this node missed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anthill_consensus::In;
+use anthill_consensus::certificate::{Certificate, verify_certificate};
+use anthill_net::{NetEvent, PeerId};
+use anthill_types::{Block, Bytes, NodeKey, Wire};
+
+use super::{Engine, Input, now_ms};
+use crate::error::NodeError;
+use crate::wire::{Announcement, Blocks, CommittedBlock, Frame, Request};
+
+/// Most blocks in one answer.
+const MOST_BLOCKS: u64 = 64;
+/// Most bytes of blocks in one answer.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// A validator that is one block behind waits so long for its own consensus.
+const PATIENCE_MS: u64 = 400;
+
+/// What this node knows of its peers' chains.
+#[derive(Default)]
+pub struct Sync {
+    heights: BTreeMap<PeerId, u64>,
+    behind_since: u64,
+    asking: Option<PeerId>,
+}
+
+impl Engine {
+    pub(super) fn status_frame(&self) -> Frame {
+        Frame::Status { height: self.ledger.height(), tip: self.ledger.tip_hash() }
+    }
+
+    pub(super) fn on_net(&mut self, event: NetEvent) -> Result<(), NodeError> {
+        match event {
+            NetEvent::PeerUp { peer } => {
+                self.send(&peer, &self.status_frame());
+                self.repeated_ms = 0;
+                self.publish_peer(&peer, true);
+            }
+            NetEvent::PeerDown { peer, .. } => {
+                self.sync.heights.remove(&peer);
+                if self.sync.asking == Some(peer) {
+                    self.sync.asking = None;
+                }
+                self.publish_peer(&peer, false);
+            }
+            NetEvent::Frame { from, bytes } => match Frame::from_bytes(&bytes) {
+                Ok(frame) => self.on_frame(from, frame)?,
+                Err(error) => tracing::warn!(peer = %NodeKey(from).short(), %error, "a frame was refused"),
+            },
+            NetEvent::Request { bytes, reply, .. } => {
+                if let Ok(Request::Blocks { from, most }) = Request::from_bytes(&bytes) {
+                    let _ = reply.send(self.blocks(from, most)?.to_bytes());
+                }
+            }
+            NetEvent::Gossip { bytes, .. } => {
+                if let Ok(Announcement::Address(address)) = Announcement::from_bytes(&bytes) {
+                    self.shared.learn_address(&address);
+                }
+            }
+            NetEvent::JoinRequest { bytes, reply, .. } => {
+                crate::join::answer(self.shared.clone(), self.outbox.clone(), bytes, reply);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_frame(&mut self, from: PeerId, frame: Frame) -> Result<(), NodeError> {
+        match frame {
+            Frame::Consensus(Bytes(bytes)) => {
+                // The first word of a height wakes those who wait for work.
+                self.called |= self.started <= self.ledger.height();
+                self.begin_height(now_ms())?;
+                self.agree(In::Message { from, bytes })
+            }
+            Frame::Transactions(list) => {
+                for signed in list {
+                    if let Err(error) = self.accept(signed, false) {
+                        tracing::debug!(%error, "a peer's transaction was not taken");
+                    }
+                }
+                Ok(())
+            }
+            Frame::Status { height, .. } => {
+                self.note_height(from, height);
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes how far a peer's chain is.
+    pub(super) fn note_height(&mut self, peer: PeerId, height: u64) {
+        self.sync.heights.insert(peer, height);
+        if height > self.ledger.height() && self.sync.behind_since == 0 {
+            self.sync.behind_since = now_ms();
+        }
+    }
+
+    fn blocks(&self, from: u64, most: u64) -> Result<Blocks, NodeError> {
+        let mut blocks = Vec::new();
+        let mut room = MOST_BYTES;
+        for height in from..from.saturating_add(most.min(MOST_BLOCKS)) {
+            let Some((block, certificate)) = self.ledger.block(height)? else { break };
+            let block = block.to_bytes();
+            if block.len() > room {
+                break;
+            }
+            room -= block.len();
+            blocks.push(CommittedBlock { block: Bytes(block), certificate: Bytes(certificate) });
+        }
+        Ok(Blocks { blocks })
+    }
+
+    /// Asks a peer that is ahead for the blocks that are missing.
+    pub(super) fn catch_up(&mut self, now: u64) {
+        let height = self.ledger.height();
+        let ahead = self.sync.heights.iter().filter(|(_, h)| **h > height).max_by_key(|(_, h)| **h);
+        let Some((peer, theirs)) = ahead.map(|(p, h)| (*p, *h)) else {
+            self.sync.behind_since = 0;
+            return;
+        };
+        let patient = self.consensus.is_some()
+            && theirs == height + 1
+            && now.saturating_sub(self.sync.behind_since) < PATIENCE_MS;
+        if self.sync.asking.is_some() || patient {
+            return;
+        }
+        self.sync.asking = Some(peer);
+        let request = Request::Blocks { from: height + 1, most: MOST_BLOCKS }.to_bytes();
+        let (shared, outbox) = (self.shared.clone(), self.outbox.clone());
+        self.shared.runtime.spawn(async move {
+            let reply = shared.net.request(&peer, &request, Duration::from_secs(5)).await;
+            let reply = reply.map_err(|e| e.to_string());
+            let _ = outbox.send(Input::Blocks { peer, reply }).await;
+        });
+    }
+
+    pub(super) fn on_blocks(
+        &mut self,
+        peer: &PeerId,
+        reply: Result<Vec<u8>, String>,
+    ) -> Result<(), NodeError> {
+        self.sync.asking = None;
+        self.sync.behind_since = now_ms();
+        let who = NodeKey(*peer).short();
+        let blocks = match reply.and_then(|b| Blocks::from_bytes(&b).map_err(|e| e.to_string())) {
+            Ok(blocks) => blocks.blocks,
+            Err(error) => {
+                tracing::debug!(peer = who, error, "no blocks came");
+                self.sync.heights.remove(peer);
+                return Ok(());
+            }
+        };
+        if blocks.is_empty() {
+            self.sync.heights.remove(peer);
+        }
+        for committed in &blocks {
+            if !self.take_block(committed)? {
+                tracing::warn!(peer = who, "a block with a wrong certificate was refused");
+                self.sync.heights.remove(peer);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a block that others agreed on; false when it or its certificate is wrong.
+    fn take_block(&mut self, committed: &CommittedBlock) -> Result<bool, NodeError> {
+        let Ok(block) = Block::from_bytes(&committed.block.0) else { return Ok(false) };
+        let next = self.ledger.height() + 1;
+        if block.header.height < next {
+            return Ok(true);
+        }
+        let Ok(certificate) = Certificate::from_bytes(&committed.certificate.0) else {
+            return Ok(false);
+        };
+        let validators = self.ledger.state()?.validators()?.powers();
+        let genesis = self.ledger.genesis_hash().0;
+        let signed = certificate.height == block.header.height
+            && certificate.block_hash == block.header.hash().0
+            && verify_certificate(&genesis, &validators, &certificate).is_ok();
+        if !signed || block.header.height != next {
+            return Ok(false);
+        }
+        self.commit(&block, &certificate)?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,182 @@
+//! Routes that read: status, credits, epochs, tasks, proofs, jobs, events, health.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use anthill_light::Subject;
+use anthill_types::TaskId;
+use axum::Json;
+use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{ApiError, App};
+use crate::index::{IndexError, JobView};
+use crate::views::{self, CreditsView, EpochView, PaymentView, StatusView, TaskView};
+
+/// Most payments in one answer.
+const MAX_PAYMENTS: u64 = 1000;
+
+/// The process answers.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = String)))]
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The node has a block and, if there are other nodes, a peer.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = String), (status = 503, body = String)))]
+pub async fn readyz(State(app): State<App>) -> Response {
+    let shared = &app.handle.shared;
+    let alone = shared.state().and_then(|s| s.nodes()).is_ok_and(|n| n.len() <= 1);
+    let ready = shared.status().height > 0 && (alone || !shared.connected().is_empty());
+    let (status, text) = if ready {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "waiting for a block or a peer\n")
+    };
+    (status, text).into_response()
+}
+
+/// Prometheus metrics; open on loopback only.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String), (status = 403)))]
+pub async fn metrics(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+) -> Result<Response, ApiError> {
+    if !peer.ip().is_loopback() {
+        return Err(ApiError::refused(StatusCode::FORBIDDEN, "metrics are open on loopback only"));
+    }
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    Ok((kind, crate::metrics::render(&app.handle.shared)).into_response())
+}
+
+/// Where this node stands, and the nodes of the network.
+#[utoipa::path(get, path = "/api/status", responses((status = 200, body = StatusView)))]
+pub async fn status(State(app): State<App>) -> Result<Json<StatusView>, ApiError> {
+    Ok(Json(views::status(&app.handle.shared)?))
+}
+
+/// How many payments to show.
+#[derive(Deserialize, utoipa::IntoParams)]
+pub struct Newest {
+    /// The newest so many payments, at most 1000.
+    #[serde(default)]
+    newest: u64,
+}
+
+/// The bank: totals, balances and the newest payments.
+#[utoipa::path(get, path = "/api/credits", params(Newest), responses((status = 200, body = CreditsView)))]
+pub async fn credits(
+    State(app): State<App>,
+    Query(query): Query<Newest>,
+) -> Result<Json<CreditsView>, ApiError> {
+    Ok(Json(views::credits(&app.handle.shared, query.newest.min(MAX_PAYMENTS))?))
+}
+
+/// One payment.
+#[utoipa::path(get, path = "/api/credits/{number}", params(("number" = u64, Path)), responses((status = 200, body = PaymentView), (status = 404)))]
+pub async fn payment(
+    State(app): State<App>,
+    Path(number): Path<u64>,
+) -> Result<Json<PaymentView>, ApiError> {
+    let payment = views::payment(&app.handle.shared.state()?, number)?;
+    payment.map(Json).ok_or_else(|| ApiError::absent(format!("there is no payment {number} yet")))
+}
+
+/// The newest 1000 payments, newest first.
+#[utoipa::path(get, path = "/api/payments", responses((status = 200, body = [PaymentView])))]
+pub async fn payments(State(app): State<App>) -> Result<Json<Vec<PaymentView>>, ApiError> {
+    Ok(Json(views::credits(&app.handle.shared, MAX_PAYMENTS)?.newest))
+}
+
+/// The newest 100 closed epochs, newest first.
+#[utoipa::path(get, path = "/api/epochs", responses((status = 200, body = [EpochView])))]
+pub async fn epochs(State(app): State<App>) -> Result<Json<Vec<EpochView>>, ApiError> {
+    let state = app.handle.shared.state()?;
+    let running = state.chain().epoch;
+    let mut found = Vec::new();
+    for number in (running.saturating_sub(100)..running).rev() {
+        found.extend(views::epoch(&state, number)?);
+    }
+    Ok(Json(found))
+}
+
+/// A closed epoch by number, or `latest`.
+#[utoipa::path(get, path = "/api/epochs/{number}", params(("number" = String, Path)), responses((status = 200, body = EpochView), (status = 404)))]
+pub async fn epoch(
+    State(app): State<App>,
+    Path(number): Path<String>,
+) -> Result<Json<EpochView>, ApiError> {
+    let state = app.handle.shared.state()?;
+    let running = state.chain().epoch;
+    let wanted = match number.as_str() {
+        "latest" => running.checked_sub(1),
+        text => Some(text.parse().map_err(|_| ApiError::bad("an epoch is a number, or `latest`"))?),
+    };
+    let epoch = wanted.map(|n| views::epoch(&state, n)).transpose()?.flatten();
+    epoch.map(Json).ok_or_else(|| {
+        ApiError::absent(format!("epoch {number} is not closed yet: epoch {running} is running"))
+    })
+}
+
+/// One task.
+#[utoipa::path(get, path = "/api/tasks/{id}", params(("id" = String, Path)), responses((status = 200, body = TaskView), (status = 404)))]
+pub async fn task(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<TaskView>, ApiError> {
+    let id: TaskId = id.parse().map_err(|e: anthill_types::ids::ParseIdError| ApiError::bad(e.to_string()))?;
+    let task = views::task(&app.handle.shared.state()?, &id)?;
+    task.map(Json).ok_or_else(|| ApiError::absent(format!("there is no task {id}")))
+}
+
+/// The proof of a subject (`credits:N`, `epoch:N`, `task:ID`, `account:ID`, `node:KEY`), as CBOR.
+#[utoipa::path(get, path = "/api/proofs/{subject}", params(("subject" = String, Path)), responses((status = 200, content_type = "application/cbor", body = Vec<u8>), (status = 404)))]
+pub async fn prove(
+    State(app): State<App>,
+    Path(subject): Path<String>,
+) -> Result<Response, ApiError> {
+    let subject: Subject =
+        subject.parse().map_err(|e: anthill_light::SubjectError| ApiError::bad(e.to_string()))?;
+    let bundle = app.handle.prove(subject).await??;
+    Ok(([(header::CONTENT_TYPE, "application/cbor")], bundle).into_response())
+}
+
+/// All index jobs of this node.
+#[utoipa::path(get, path = "/api/jobs", responses((status = 200, body = [JobView])))]
+pub async fn jobs(State(app): State<App>) -> Json<Vec<JobView>> {
+    Json(app.handle.jobs.list())
+}
+
+/// One index job.
+#[utoipa::path(get, path = "/api/jobs/{name}", params(("name" = String, Path)), responses((status = 200, body = JobView), (status = 404)))]
+pub async fn job(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<JobView>, ApiError> {
+    let job = app.handle.jobs.get(&name);
+    Ok(Json(job.ok_or(IndexError::Absent(name.chars().take(64).collect()))?))
+}
+
+/// Everything that happens, as server-sent events.
+#[utoipa::path(get, path = "/api/events", responses((status = 200, content_type = "text/event-stream", body = String)))]
+pub async fn events(State(app): State<App>) -> impl IntoResponse {
+    let receiver = app.handle.shared.events.subscribe();
+    let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        loop {
+            match receiver.recv().await {
+                Ok(event) => {
+                    let data = serde_json::to_string(&event).unwrap_or_default();
+                    return Some((Ok::<_, Infallible>(SseEvent::default().data(data)), receiver));
+                }
+                // A slow listener misses some; the next event finds it.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    Sse::new(stream).keep_alive(KeepAlive::default())
+}

@@ -1,0 +1,108 @@
+//! The HTTP API: one axum router behind token, Host and Origin checks.
+//!
+//! Every route but `/healthz`, `/readyz` and the dashboard's static files needs the token, as a bearer
+//! or as the cookie that a one-time code buys; `/metrics` is open on loopback
+//! (`docs/spec/protocol.md` 17).
+
+mod api;
+mod auth;
+mod dashboard;
+mod error;
+mod openai;
+mod openapi;
+mod work;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+
+use crate::error::NodeError;
+use crate::handle::Handle;
+
+pub use error::ApiError;
+
+/// Largest request body in bytes.
+pub const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// What every route can reach.
+#[derive(Clone)]
+pub struct App {
+    /// The node.
+    pub handle: Handle,
+    /// Who may come in.
+    pub gate: Arc<auth::Gate>,
+}
+
+/// Takes the API's address.
+///
+/// # Errors
+/// It is taken, or not this machine's.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| NodeError::Http { address: address.to_string(), error })
+}
+
+/// Serves the API; gives the address on which it listens.
+///
+/// # Errors
+/// The socket has no address, or the token cannot be read.
+pub fn serve(listener: TcpListener, handle: Handle) -> Result<SocketAddr, NodeError> {
+    let address = listener
+        .local_addr()
+        .map_err(|error| NodeError::System { what: "the API's address", error })?;
+    let gate = Arc::new(auth::Gate::new(handle.shared.home.token()?, address));
+    let service = router(App { handle, gate }).into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, service).await {
+            tracing::error!(%error, "the HTTP server stops");
+        }
+    });
+    Ok(address)
+}
+
+fn router(app: App) -> Router {
+    let guarded = Router::new()
+        .route("/api/status", get(api::status))
+        .route("/api/credits", get(api::credits))
+        .route("/api/credits/{number}", get(api::payment))
+        .route("/api/payments", get(api::payments))
+        .route("/api/epochs", get(api::epochs))
+        .route("/api/epochs/{number}", get(api::epoch))
+        .route("/api/tasks/{id}", get(api::task))
+        .route("/api/proofs/{subject}", get(api::prove))
+        .route("/api/jobs", get(api::jobs))
+        .route("/api/jobs/{name}", get(api::job))
+        .route("/api/events", get(api::events))
+        .route("/api/index", post(work::index))
+        .route("/api/ask", post(work::ask))
+        .route("/api/bench", post(work::bench))
+        .route("/api/pause", post(work::pause))
+        .route("/api/resume", post(work::resume))
+        .route("/api/limit", post(work::limit))
+        .route("/api/tickets", post(work::ticket))
+        .route("/api/transfers", post(work::transfer))
+        .route("/api/bond", post(work::bond))
+        .route("/api/login-code", post(work::login_code))
+        .route("/v1/models", get(openai::models))
+        .route("/v1/models/{id}", get(openai::model))
+        .route("/v1/embeddings", post(openai::embeddings))
+        .route("/openapi.json", get(openapi::document))
+        .layer(from_fn_with_state(app.clone(), auth::require_token));
+    Router::new()
+        .merge(guarded)
+        .route("/healthz", get(api::healthz))
+        .route("/readyz", get(api::readyz))
+        .route("/metrics", get(api::metrics))
+        .route("/", get(dashboard::page))
+        .route("/assets/{name}", get(dashboard::asset))
+        .fallback(error::not_found)
+        .layer(from_fn_with_state(app.clone(), auth::check_origin))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(app)
+}

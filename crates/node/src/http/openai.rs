@@ -1,0 +1,213 @@
+//! `/v1/embeddings` and `/v1/models`, as OpenAI's clients expect them.
+
+use std::sync::Arc;
+
+use anthill_learn::{Embedder, StaticModel};
+use anthill_types::Digest;
+use anthill_types::task::program;
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+
+use super::{ApiError, App};
+use crate::programs::{MAX_TEXT, MAX_TEXTS, decode_output, embed_input, embed_params, text_cost};
+use crate::workers::Job;
+
+/// One text or several.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum Texts {
+    /// One.
+    One(String),
+    /// Several, at most 1024.
+    Many(Vec<String>),
+}
+
+/// A request for embeddings.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub struct EmbeddingsRequest {
+    /// The texts.
+    input: Texts,
+    /// Name of a model of this node (see `/v1/models`).
+    model: String,
+    /// `float` (default) or `base64` (little-endian f32).
+    #[serde(default)]
+    encoding_format: Option<String>,
+}
+
+/// One embedding.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Embedding {
+    /// `embedding`.
+    object: &'static str,
+    /// Place of its text in the request.
+    index: usize,
+    /// Numbers, or base64 text.
+    #[schema(value_type = Object)]
+    embedding: serde_json::Value,
+}
+
+/// Tokens used.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Usage {
+    /// Tokens of the texts.
+    prompt_tokens: usize,
+    /// The same.
+    total_tokens: usize,
+}
+
+/// The answer.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct EmbeddingsReply {
+    /// `list`.
+    object: &'static str,
+    /// One for each text.
+    data: Vec<Embedding>,
+    /// Name of the model.
+    model: String,
+    /// Tokens used.
+    usage: Usage,
+}
+
+/// One model.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ModelView {
+    /// Its name.
+    id: String,
+    /// `model`.
+    object: &'static str,
+    /// 0: a model is named by its hash, not by a date.
+    created: u64,
+    /// `anthill`.
+    owned_by: &'static str,
+    /// BLAKE3 of its files.
+    hash: String,
+    /// Length of its vectors.
+    dimensions: usize,
+}
+
+/// The models.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ModelList {
+    /// `list`.
+    object: &'static str,
+    /// The models.
+    data: Vec<ModelView>,
+}
+
+fn view(model: &Arc<dyn Embedder>) -> ModelView {
+    ModelView {
+        id: model.name().to_string(),
+        object: "model",
+        created: 0,
+        owned_by: "anthill",
+        hash: Digest(model.model_hash()).to_string(),
+        dimensions: model.dimensions(),
+    }
+}
+
+/// The models of this node.
+#[utoipa::path(get, path = "/v1/models", responses((status = 200, body = ModelList)))]
+pub async fn models(State(app): State<App>) -> Json<ModelList> {
+    Json(ModelList { object: "list", data: app.handle.shared.models.all().map(view).collect() })
+}
+
+/// One model.
+#[utoipa::path(get, path = "/v1/models/{id}", params(("id" = String, Path)), responses((status = 200, body = ModelView), (status = 404)))]
+pub async fn model(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<ModelView>, ApiError> {
+    Ok(Json(view(find(&app, &id)?)))
+}
+
+fn find<'a>(app: &'a App, name: &str) -> Result<&'a Arc<dyn Embedder>, ApiError> {
+    let found = app.handle.shared.models.by_name(name);
+    found.ok_or_else(|| {
+        let own = StaticModel::embedded().name();
+        let name: String = name.chars().take(80).collect();
+        ApiError::absent(format!("there is no model {name:?} on this node: use {own:?}, or fetch the full encoder with `anthill model pull minilm`"))
+    })
+}
+
+/// Embeds texts on this node's virtual nodes: the same bytes as a task on the network gives.
+#[utoipa::path(post, path = "/v1/embeddings", request_body = EmbeddingsRequest, responses((status = 200, body = EmbeddingsReply), (status = 400), (status = 404)))]
+pub async fn embeddings(
+    State(app): State<App>,
+    input: Result<Json<EmbeddingsRequest>, JsonRejection>,
+) -> Result<Json<EmbeddingsReply>, ApiError> {
+    let Json(request) = input?;
+    let model = find(&app, &request.model)?.clone();
+    let texts = match request.input {
+        Texts::One(text) => vec![text],
+        Texts::Many(texts) => texts,
+    };
+    check(&texts, model.as_ref())?;
+    let as_base64 = match request.encoding_format.as_deref() {
+        None | Some("float") => false,
+        Some("base64") => true,
+        Some(_) => return Err(ApiError::bad("encoding_format is float or base64")),
+    };
+    let refs: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let job = Job {
+        program: program::embed(),
+        params: embed_params(&Digest(model.model_hash())),
+        input: embed_input(&refs),
+        cost_limit: refs.iter().map(|t| text_cost(model.as_ref(), t)).sum(),
+    };
+    let outcome = app.handle.shared.workers.run(job).await.map_err(ApiError::failed)?;
+    let vectors = outcome.result.ok().and_then(|b| decode_output(&b, texts.len()));
+    let vectors = vectors.ok_or_else(|| ApiError::failed("the model gave no vectors"))?;
+    let tokens = texts.iter().map(|t| model.token_count(t)).sum();
+    let data = vectors.iter().enumerate().map(|(index, v)| Embedding {
+        object: "embedding",
+        index,
+        embedding: if as_base64 { serde_json::json!(base64(v)) } else { serde_json::json!(v) },
+    });
+    Ok(Json(EmbeddingsReply {
+        object: "list",
+        data: data.collect(),
+        model: request.model,
+        usage: Usage { prompt_tokens: tokens, total_tokens: tokens },
+    }))
+}
+
+fn check(texts: &[String], model: &dyn Embedder) -> Result<(), ApiError> {
+    if texts.is_empty() || texts.len() > MAX_TEXTS {
+        return Err(ApiError::bad(format!("input holds 1 to {MAX_TEXTS} texts")));
+    }
+    for (i, text) in texts.iter().enumerate() {
+        if text.len() > MAX_TEXT {
+            return Err(ApiError::bad(format!("text {i} has more than {MAX_TEXT} bytes: split it")));
+        }
+        if model.token_count(text) == 0 {
+            return Err(ApiError::bad(format!("text {i} holds no words")));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 4648 base64 of the little-endian bytes.
+fn base64(vector: &[f32]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0u32, |w, b| w << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            let letter = ALPHABET[(word >> (18 - 6 * i) & 63) as usize];
+            out.push(if i <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn base64_pads_as_the_rfc_says() {
+        assert_eq!(super::base64(&[1.0]), "AACAPw==");
+        assert_eq!(super::base64(&[1.0, 2.0, 3.0]), "AACAPwAAAEAAAEBA");
+    }
+}

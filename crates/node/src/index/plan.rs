@@ -1,0 +1,228 @@
+//! The plan of an index job: passages, tasks and results, in one file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anthill_learn::{Embedder, split};
+use anthill_types::hash::blake3;
+use anthill_types::{Bytes, Cid, Digest};
+use serde::{Deserialize, Serialize};
+
+use super::{IndexError, IndexRequest, JobView};
+use crate::documents::{Documents, Skipped};
+use crate::home::{HomeError, write_whole};
+use crate::programs::{embed_input, text_cost};
+
+/// Passages in one task.
+const PER_TASK: usize = 16;
+
+/// A passage of a document.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Passage {
+    /// Its id (`docs/spec/protocol.md` 15), hexadecimal.
+    pub id: String,
+    /// Path of its document.
+    pub path: String,
+    /// First byte in the document.
+    pub start: usize,
+    /// The byte after the last.
+    pub end: usize,
+    /// Its text.
+    pub text: String,
+}
+
+/// A group of passages that one task embeds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Part {
+    /// Its first passage.
+    pub first: usize,
+    /// Number of its passages.
+    pub count: usize,
+    /// Reference cost of embedding it.
+    pub cost: u64,
+    /// The task, once submitted, hexadecimal.
+    pub task: Option<String>,
+    /// Height at which it was submitted.
+    pub submitted_at: u64,
+    /// How often it was submitted.
+    pub tries: u32,
+    /// The accepted output's content id.
+    pub output: Option<String>,
+    /// Nodes whose result it is.
+    pub workers: Vec<String>,
+    /// The result is final.
+    pub settled: bool,
+}
+
+/// Everything about one index.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Plan {
+    /// Name of the index.
+    pub name: String,
+    /// What was indexed.
+    pub source: String,
+    /// Every admitted node may read the text.
+    pub public: bool,
+    /// Name of the model.
+    pub model: String,
+    /// Its hash, hexadecimal.
+    pub model_hash: String,
+    /// Files taken.
+    pub files: usize,
+    /// Files left out.
+    pub skipped: Vec<Skipped>,
+    /// The passages.
+    pub passages: Vec<Passage>,
+    /// The tasks.
+    pub parts: Vec<Part>,
+    /// Identity of the built index, hexadecimal.
+    pub digest: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// `BLAKE3(canonical [path, start, end, text CID])`.
+pub fn passage_id(path: &str, start: usize, end: usize, text: &str) -> [u8; 32] {
+    let mut bytes = Vec::new();
+    let cid = Cid::of(text.as_bytes()).to_binary();
+    // Writing into a Vec cannot fail.
+    let _ = minicbor::Encoder::new(&mut bytes).array(4).and_then(|e| {
+        e.str(path)?.u64(start as u64)?.u64(end as u64)?.bytes(&cid)
+    });
+    blake3(&bytes)
+}
+
+impl Plan {
+    /// Splits documents into passages and groups them into tasks.
+    ///
+    /// # Errors
+    /// Nothing in the documents holds a word.
+    pub fn new(
+        request: &IndexRequest,
+        model: &dyn Embedder,
+        documents: Documents,
+    ) -> Result<Self, IndexError> {
+        let files = documents.documents.len();
+        let mut passages = Vec::new();
+        for document in &documents.documents {
+            for chunk in split(&document.text, &|t| model.token_count(t)) {
+                let Some(text) = document.text.get(chunk.start..chunk.end) else { continue };
+                if model.token_count(text) > 0 {
+                    let id = passage_id(&document.path, chunk.start, chunk.end, text);
+                    passages.push(Passage {
+                        id: Digest(id).to_string(),
+                        path: document.path.clone(),
+                        start: chunk.start,
+                        end: chunk.end,
+                        text: text.to_string(),
+                    });
+                }
+            }
+        }
+        if passages.is_empty() {
+            return Err(IndexError::Failed(format!("{} holds no words", request.path)));
+        }
+        let parts = parts(model, &passages);
+        Ok(Self {
+            name: request.name.clone(),
+            source: request.path.clone(),
+            public: request.public,
+            model: model.name().to_string(),
+            model_hash: Digest(model.model_hash()).to_string(),
+            files,
+            skipped: documents.skipped,
+            passages,
+            parts,
+            digest: None,
+            error: None,
+        })
+    }
+
+    /// The texts of a part.
+    pub fn texts(&self, part: &Part) -> Vec<&str> {
+        let passages = self.passages.iter().skip(part.first).take(part.count);
+        passages.map(|p| p.text.as_str()).collect()
+    }
+
+    /// The input of a part's task.
+    pub fn input(&self, part: &Part) -> Bytes {
+        Bytes(embed_input(&self.texts(part)))
+    }
+
+    /// Saves the plan in the index's folder, whole or not at all.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), HomeError> {
+        let path = folder.join("plan.json");
+        let json = serde_json::to_vec(self)
+            .map_err(|e| HomeError::Damaged { path: path.clone(), reason: e.to_string() })?;
+        write_whole(&path, &json, true)
+    }
+
+    /// Reads the plan of an index's folder; `None` when there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn load(folder: &Path) -> Result<Option<Self>, HomeError> {
+        let path = folder.join("plan.json");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = std::fs::read(&path)
+            .map_err(|error| HomeError::Io { path: path.clone(), error })?;
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| HomeError::Damaged { path, reason: e.to_string() })
+    }
+
+    /// Where the job stands.
+    pub fn view(&self) -> JobView {
+        let accepted = self.parts.iter().filter(|p| p.output.is_some()).count();
+        let settled = self.parts.iter().filter(|p| p.settled).count();
+        let stage = match &self.error {
+            Some(_) => "failed",
+            None if self.digest.is_some() && settled == self.parts.len() => "final",
+            None if self.digest.is_some() => "ready",
+            None if accepted == self.parts.len() => "building",
+            None => "embedding",
+        };
+        let mut workers: BTreeMap<String, usize> = BTreeMap::new();
+        for part in &self.parts {
+            for worker in &part.workers {
+                *workers.entry(worker.clone()).or_default() += part.count;
+            }
+        }
+        let visibility = if self.public {
+            "every admitted node"
+        } else {
+            "this node, and the nodes that are assigned a part"
+        };
+        JobView {
+            name: self.name.clone(),
+            stage: stage.to_string(),
+            files: self.files,
+            skipped: self.skipped.clone(),
+            passages: self.passages.len(),
+            tasks: self.parts.len(),
+            accepted,
+            settled,
+            model: self.model.clone(),
+            model_hash: self.model_hash.clone(),
+            digest: self.digest.clone(),
+            visibility: visibility.to_string(),
+            workers,
+            error: self.error.clone(),
+        }
+    }
+}
+
+fn parts(model: &dyn Embedder, passages: &[Passage]) -> Vec<Part> {
+    let group = |(i, group): (usize, &[Passage])| Part {
+        first: i * PER_TASK,
+        count: group.len(),
+        cost: group.iter().map(|p| text_cost(model, &p.text)).sum(),
+        ..Part::default()
+    };
+    passages.chunks(PER_TASK).enumerate().map(group).collect()
+}

@@ -1,0 +1,223 @@
+//! Starts and stops a node.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anthill_consensus::{Bft, Timeouts};
+use anthill_ledger::Ledger;
+use anthill_net::{NetConfig, NetEvent, Network};
+use anthill_sandbox::Sandbox;
+use anthill_store::{RedbStore, Store};
+use anthill_types::wire::MAX_ENCODING;
+use anthill_types::{Digest, Genesis, NodeKey, Wire, keys};
+use tokio::sync::mpsc;
+
+use crate::calibrate;
+use crate::config::Config;
+use crate::engine::{Engine, Input};
+use crate::error::NodeError;
+use crate::handle::Handle;
+use crate::home::{Home, Keys};
+use crate::programs::{Embed, Models};
+use crate::shared::{FaultMode, Parts, Permissions, Shared};
+use crate::wire::{Announcement, PeerAddress};
+use crate::workers::{Limits, Workers};
+
+/// Inputs that may wait for the event loop.
+const INBOX: usize = 8192;
+/// How often a node says where it can be reached.
+const ANNOUNCE: Duration = Duration::from_secs(10);
+
+/// A running node.
+pub struct Node {
+    /// To ask and to steer it.
+    pub handle: Handle,
+    /// Where its API listens.
+    pub http: SocketAddr,
+    engine: JoinHandle<Result<(), NodeError>>,
+}
+
+/// What is true of this start alone.
+#[derive(Default)]
+pub struct Options {
+    /// Misbehave on purpose.
+    pub fault: Option<FaultMode>,
+    /// Nodes to dial, beside those that the folder knows.
+    pub peers: Vec<PeerAddress>,
+}
+
+impl Node {
+    /// Starts the node of a data folder; call it inside a multi-threaded tokio runtime.
+    ///
+    /// # Errors
+    /// [`NodeError`] says what to do.
+    pub async fn start(home: Home, config: &Config, options: Options) -> Result<Self, NodeError> {
+        let genesis = home.genesis()?;
+        let keys = home.keys()?;
+        let store: Arc<dyn Store> = Arc::new(RedbStore::open(home.state_file())?);
+        let ledger = Ledger::open(store.clone(), genesis.clone())?;
+        // The API's port first: it is the commonest thing to be taken, and cheap to give back.
+        let listener = crate::http::bind(config.http()).await?;
+        let permissions = Arc::new(Permissions::default());
+        let (net, events) = start_network(&home, &keys, &genesis, config, &store, &permissions).await?;
+        let models = crate::search::load_models(&home)?;
+        let workers = start_workers(config, &models)?;
+        let parts = Parts {
+            home,
+            keys,
+            genesis,
+            store,
+            net,
+            workers,
+            models,
+            permissions,
+            fault: options.fault,
+        };
+        let shared = Arc::new(Shared::new(parts));
+        dial_known(&shared, &options.peers)?;
+        let (outbox, inbox) = mpsc::channel(INBOX);
+        let engine = start_engine(ledger, shared.clone(), inbox, outbox.clone())?;
+        forward(events, outbox.clone());
+        let handle = Handle::new(shared.clone(), outbox, calibrate::units_per_second());
+        let http = crate::http::serve(listener, handle.clone())?;
+        tokio::spawn(announce(handle.clone()));
+        crate::index::resume_all(&handle)?;
+        Ok(Self { handle, http, engine })
+    }
+
+    /// Waits until the event loop ends (it fails, or [`Handle::stop`] was called) and closes the
+    /// transport.
+    ///
+    /// # Errors
+    /// Why the loop failed.
+    pub async fn wait(self) -> Result<(), NodeError> {
+        let engine = self.engine;
+        let ended = tokio::task::spawn_blocking(move || engine.join()).await;
+        self.handle.shared.workers.stop();
+        self.handle.shared.net.shutdown().await;
+        match ended {
+            Ok(Ok(result)) => result,
+            _ => Err(NodeError::System {
+                what: "the event loop",
+                error: std::io::Error::other("its thread panicked; see the log"),
+            }),
+        }
+    }
+}
+
+async fn start_network(
+    home: &Home,
+    keys: &Keys,
+    genesis: &Genesis,
+    config: &Config,
+    store: &Arc<dyn Store>,
+    permissions: &Arc<Permissions>,
+) -> Result<(Network, mpsc::Receiver<NetEvent>), NodeError> {
+    let admitted = store.clone();
+    let admit = Arc::new(move |peer: [u8; 32]| {
+        matches!(admitted.get(&keys::node(&NodeKey(peer))), Ok(Some(_)))
+    });
+    let readers = permissions.clone();
+    let may_read = Arc::new(move |peer: [u8; 32], hash: [u8; 32]| readers.allows(&peer, &hash));
+    let config = NetConfig::new(
+        keys.node_seed,
+        config.listen(),
+        genesis.hash().0,
+        home.blobs(),
+        admit,
+        may_read,
+    );
+    Ok(Network::start(config).await?)
+}
+
+fn start_workers(config: &Config, models: &Models) -> Result<Workers, NodeError> {
+    let mut sandbox = Sandbox::new();
+    sandbox.install(Arc::new(Embed(models.clone())));
+    let limits = Arc::new(Limits::new(config.cpu(), config.paused()));
+    Workers::start(config.virtual_nodes(), sandbox, limits)
+        .map_err(|error| NodeError::System { what: "starting virtual nodes", error })
+}
+
+fn dial_known(shared: &Shared, extra: &[PeerAddress]) -> Result<(), NodeError> {
+    let known: Option<BTreeMap<String, Vec<String>>> = shared.home.load_json("peers.json")?;
+    for (node, addresses) in known.unwrap_or_default() {
+        if let Ok(node) = node.parse() {
+            shared.learn_address(&PeerAddress { node, addresses });
+        }
+    }
+    extra.iter().for_each(|peer| shared.learn_address(peer));
+    Ok(())
+}
+
+fn start_engine(
+    ledger: Ledger,
+    shared: Arc<Shared>,
+    inbox: mpsc::Receiver<Input>,
+    outbox: mpsc::Sender<Input>,
+) -> Result<JoinHandle<Result<(), NodeError>>, NodeError> {
+    let validator = shared.keys.validator_key();
+    let set = ledger.state()?.validators()?;
+    let consensus = if set.validators.iter().any(|v| v.key == validator) {
+        let config = anthill_consensus::Config {
+            genesis: shared.genesis_hash.0,
+            key: Some(shared.keys.validator.clone()),
+            timeouts: Timeouts::default(),
+            max_block_bytes: MAX_ENCODING,
+            block_hash: anthill_ledger::block_hash,
+        };
+        Some(Box::new(Bft::new(config)) as Box<dyn anthill_consensus::Consensus + Send>)
+    } else {
+        None
+    };
+    let runtime = shared.runtime.clone();
+    let engine = Engine::new(ledger, consensus, shared, inbox, outbox)?;
+    std::thread::Builder::new()
+        .name("engine".into())
+        .spawn(move || {
+            let result = engine.run(&runtime);
+            if let Err(error) = &result {
+                tracing::error!(%error, "the node stops");
+            }
+            result
+        })
+        .map_err(|error| NodeError::System { what: "starting the event loop", error })
+}
+
+fn forward(mut events: mpsc::Receiver<NetEvent>, outbox: mpsc::Sender<Input>) {
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            if outbox.send(Input::Net(event)).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Says again and again where this node can be reached and what it offers.
+async fn announce(handle: Handle) {
+    let shared = handle.shared.clone();
+    loop {
+        let own = shared.addresses().into_iter().next();
+        if let Some(address) = own {
+            let bytes = Announcement::Address(address).to_bytes();
+            if let Err(error) = shared.net.gossip(&bytes) {
+                tracing::debug!(%error, "the address was not announced");
+            }
+        }
+        if let Err(error) = handle.announce_offer().await {
+            tracing::debug!(%error, "the offer was not announced");
+        }
+        tokio::time::sleep(ANNOUNCE).await;
+    }
+}
+
+/// The capabilities of a node that has this folder's models.
+///
+/// # Errors
+/// A model file is damaged.
+pub fn capabilities(home: &Home) -> Result<Vec<Digest>, NodeError> {
+    Ok(crate::search::load_models(home)?.capabilities())
+}

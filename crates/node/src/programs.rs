@@ -1,0 +1,167 @@
+//! The built-in embedding program and its bytes: models behind the sandbox.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anthill_learn::Embedder;
+use anthill_sandbox::{Fault, Program, Progress, Run, SandboxError};
+use anthill_types::task::program;
+use anthill_types::{Cid, Digest};
+
+/// Most texts in one embedding task.
+pub const MAX_TEXTS: usize = 1024;
+/// Longest text in bytes.
+pub const MAX_TEXT: usize = 64 * 1024;
+/// Texts embedded in one step: what a pause may have to wait for.
+const TEXTS_PER_STEP: usize = 4;
+
+/// The models of a node, by hash.
+#[derive(Clone, Default)]
+pub struct Models(BTreeMap<Digest, Arc<dyn Embedder>>);
+
+impl Models {
+    /// Adds a model.
+    pub fn add(&mut self, model: Arc<dyn Embedder>) {
+        self.0.insert(Digest(model.model_hash()), model);
+    }
+
+    /// A model by hash.
+    pub fn get(&self, hash: &Digest) -> Option<&Arc<dyn Embedder>> {
+        self.0.get(hash)
+    }
+
+    /// A model by name.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<dyn Embedder>> {
+        self.0.values().find(|m| m.name() == name)
+    }
+
+    /// All models, ascending by hash.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Embedder>> {
+        self.0.values()
+    }
+
+    /// The hashes, ascending: a node's capabilities.
+    pub fn capabilities(&self) -> Vec<Digest> {
+        self.0.keys().copied().collect()
+    }
+}
+
+/// Parameters of an embedding task: the model's hash.
+pub fn embed_params(model: &Digest) -> Vec<u8> {
+    encode(|e| e.array(1)?.bytes(&model.0)?.ok())
+}
+
+/// Input of an embedding task: the texts.
+pub fn embed_input(texts: &[&str]) -> Vec<u8> {
+    encode(|e| {
+        e.array(texts.len() as u64)?;
+        for text in texts {
+            e.str(text)?;
+        }
+        e.ok()
+    })
+}
+
+type Encoding<'a> = minicbor::Encoder<&'a mut Vec<u8>>;
+type EncodeResult = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
+
+fn encode(write: impl FnOnce(&mut Encoding<'_>) -> EncodeResult) -> Vec<u8> {
+    let mut out = Vec::new();
+    // Writing into a Vec cannot fail.
+    let _ = write(&mut minicbor::Encoder::new(&mut out));
+    out
+}
+
+fn decode_params(bytes: &[u8]) -> Option<Digest> {
+    let mut d = minicbor::Decoder::new(bytes);
+    (d.array().ok()?? == 1).then_some(())?;
+    let model = Digest(d.bytes().ok()?.try_into().ok()?);
+    (embed_params(&model) == bytes).then_some(model)
+}
+
+fn decode_input(bytes: &[u8]) -> Option<Vec<String>> {
+    let mut d = minicbor::Decoder::new(bytes);
+    let count = usize::try_from(d.array().ok()??).ok().filter(|n| (1..=MAX_TEXTS).contains(n))?;
+    let mut texts = Vec::with_capacity(count);
+    for _ in 0..count {
+        texts.push(d.str().ok().filter(|t| t.len() <= MAX_TEXT)?.to_string());
+    }
+    let refs: Vec<&str> = texts.iter().map(String::as_str).collect();
+    (embed_input(&refs) == bytes).then_some(texts)
+}
+
+/// Output of an embedding task: dimensions, then all vectors as little-endian f32.
+pub fn embed_output(dimensions: usize, vectors: &[Vec<f32>]) -> Vec<u8> {
+    let bytes: Vec<u8> = vectors.iter().flatten().flat_map(|x| x.to_le_bytes()).collect();
+    encode(|e| e.array(2)?.u64(dimensions as u64)?.bytes(&bytes)?.ok())
+}
+
+/// Reads an embedding task's output of `count` vectors; `None` when it is not that.
+pub fn decode_output(bytes: &[u8], count: usize) -> Option<Vec<Vec<f32>>> {
+    let mut d = minicbor::Decoder::new(bytes);
+    (d.array().ok()?? == 2).then_some(())?;
+    let dimensions = usize::try_from(d.u64().ok()?).ok().filter(|n| (1..=4096).contains(n))?;
+    let body = d.bytes().ok()?;
+    if body.len() != count * dimensions * 4 {
+        return None;
+    }
+    let floats: Vec<f32> =
+        body.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    Some(floats.chunks(dimensions).map(<[f32]>::to_vec).collect())
+}
+
+/// The program `anthill/program/embed/1`.
+pub struct Embed(pub Models);
+
+struct EmbedRun {
+    model: Arc<dyn Embedder>,
+    texts: Vec<String>,
+    vectors: Vec<Vec<f32>>,
+    cost: u64,
+}
+
+impl Program for Embed {
+    fn id(&self) -> Cid {
+        program::embed()
+    }
+
+    fn start(
+        &self,
+        params: &[u8],
+        input: &[u8],
+    ) -> Result<Result<Box<dyn Run>, Fault>, SandboxError> {
+        let (Some(hash), Some(texts)) = (decode_params(params), decode_input(input)) else {
+            return Ok(Err(Fault::BadInput));
+        };
+        let model = self.0.get(&hash).ok_or_else(|| SandboxError::Lacks {
+            what: format!("the model {hash}"),
+            hint: "fetch it with `anthill model pull`".into(),
+        })?;
+        let run = EmbedRun { model: model.clone(), texts, vectors: Vec::new(), cost: 0 };
+        Ok(Ok(Box::new(run)))
+    }
+}
+
+impl Run for EmbedRun {
+    fn step(&mut self) -> Result<Progress, Fault> {
+        let done = self.vectors.len();
+        let batch: Vec<&str> =
+            self.texts.iter().skip(done).take(TEXTS_PER_STEP).map(String::as_str).collect();
+        self.cost += batch.iter().map(|t| text_cost(self.model.as_ref(), t)).sum::<u64>();
+        let vectors = self.model.embed_batch(&batch).map_err(|_| Fault::BadInput)?;
+        self.vectors.extend(vectors);
+        if self.vectors.len() < self.texts.len() {
+            return Ok(Progress::More);
+        }
+        Ok(Progress::Done(embed_output(self.model.dimensions(), &self.vectors)))
+    }
+
+    fn cost(&self) -> u64 {
+        self.cost
+    }
+}
+
+/// Reference cost of one text.
+pub fn text_cost(model: &dyn Embedder, text: &str) -> u64 {
+    model.cost(model.token_count(text)).max(1)
+}

@@ -1,0 +1,104 @@
+//! Builds the proof bundles that the light client checks offline.
+
+use std::collections::BTreeSet;
+
+use anthill_ledger::{Ledger, LedgerError};
+use anthill_light::bundle::{MAGIC, MAX_ENTRIES};
+use anthill_light::{Bundle, Entry, Subject};
+use anthill_types::state::{EpochRecord, Payment, PaymentReason, Phase, TaskRecord};
+use anthill_types::{Bytes, Wire, keys};
+use thiserror::Error;
+
+/// Most tasks shown behind one reward.
+const MAX_TASKS: usize = MAX_ENTRIES - 8;
+
+/// Why no proof can be built.
+#[derive(Debug, Error)]
+pub enum ProveError {
+    /// The subject is not in the state.
+    #[error("{0} does not exist (yet): see `anthill credits` and `anthill epoch` for what there is")]
+    Absent(String),
+    /// No block was agreed yet.
+    #[error("there is no block yet: try again in a moment")]
+    NoBlock,
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Builds the proof of a subject against the newest block.
+///
+/// # Errors
+/// The subject does not exist, or the ledger fails.
+pub fn build(ledger: &Ledger, subject: &Subject) -> Result<Vec<u8>, ProveError> {
+    let (block, certificate) = ledger.block(ledger.height())?.ok_or(ProveError::NoBlock)?;
+    let first = subject.key();
+    let mut others = explaining_keys(ledger, subject)?;
+    others.remove(&first);
+    let mut entries = Vec::with_capacity(others.len() + 1);
+    for key in std::iter::once(first).chain(others) {
+        let proof = ledger.prove(&key)?;
+        let value = proof.value.ok_or_else(|| ProveError::Absent(subject.to_string()))?;
+        entries.push(Entry {
+            key: Bytes(key),
+            value: Bytes(value),
+            proof: Bytes(proof.proof.to_bytes()),
+        });
+    }
+    let bundle = Bundle {
+        magic: MAGIC.to_string(),
+        subject: subject.to_string(),
+        genesis: ledger.genesis().clone(),
+        header: block.header,
+        certificate: Bytes(certificate),
+        entries,
+    };
+    Ok(bundle.to_bytes())
+}
+
+/// The keys that explain a subject: for a payment, what it was paid for.
+fn explaining_keys(ledger: &Ledger, subject: &Subject) -> Result<BTreeSet<Vec<u8>>, ProveError> {
+    let Subject::Credits(number) = subject else { return Ok(BTreeSet::new()) };
+    let state = ledger.state()?;
+    let payment: Option<Payment> = state.get(&keys::payment(*number))?;
+    let payment = payment.ok_or_else(|| ProveError::Absent(subject.to_string()))?;
+    Ok(match payment.reason {
+        PaymentReason::Task { task } => BTreeSet::from([keys::task(&task), keys::params()]),
+        PaymentReason::Slash { task, .. } => BTreeSet::from([keys::task(&task)]),
+        PaymentReason::Epoch { epoch } => {
+            let record: Option<EpochRecord> = state.get(&keys::epoch(epoch))?;
+            let record = record.ok_or_else(|| ProveError::Absent(format!("epoch:{epoch}")))?;
+            let mut found = reward_tasks(ledger, &payment, &record)?;
+            found.insert(keys::epoch(epoch));
+            found
+        }
+    })
+}
+
+/// The tasks that became final in the epoch with the node's own result.
+fn reward_tasks(
+    ledger: &Ledger,
+    payment: &Payment,
+    record: &EpochRecord,
+) -> Result<BTreeSet<Vec<u8>>, ProveError> {
+    let mut found = BTreeSet::new();
+    for task in crate::views::all_tasks(ledger.store().as_ref())? {
+        if found.len() >= MAX_TASKS {
+            break;
+        }
+        if earned_in(&task, payment, record) {
+            found.insert(keys::task(&task.id));
+        }
+    }
+    Ok(found)
+}
+
+fn earned_in(task: &TaskRecord, payment: &Payment, record: &EpochRecord) -> bool {
+    let Phase::Final { result, height } = task.phase else { return false };
+    let mine = |r: &anthill_types::state::Replica| {
+        r.node == payment.node && !r.failed && r.result == Some(result)
+    };
+    task.spec.directed.is_none()
+        && (record.from_height..record.to_height).contains(&height)
+        && task.replicas.iter().any(mine)
+}

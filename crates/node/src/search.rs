@@ -1,0 +1,188 @@
+//! Models of a node, and answers from its indexes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anthill_learn::{MiniLm, StaticModel};
+use anthill_types::Digest;
+use anthill_vector::Index;
+use serde::{Deserialize, Serialize};
+
+use crate::error::NodeError;
+use crate::home::Home;
+use crate::index::plan::Plan;
+use crate::index::{IndexError, check_name};
+use crate::programs::Models;
+use crate::shared::Shared;
+
+/// Candidates looked at for each answer.
+const SEARCH_EF: usize = 64;
+/// Most passages in one answer.
+pub const MAX_ANSWERS: usize = 100;
+/// Longest question in bytes.
+pub const MAX_QUESTION: usize = 64 * 1024;
+
+/// A question.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AskRequest {
+    /// The question.
+    pub question: String,
+    /// Number of passages, 1 to 100.
+    #[serde(default = "five")]
+    pub k: usize,
+    /// The index to ask; all if absent.
+    #[serde(default)]
+    pub index: Option<String>,
+}
+
+fn five() -> usize {
+    5
+}
+
+/// A passage that answers.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, utoipa::ToSchema)]
+pub struct Answer {
+    /// Name of its index.
+    pub index: String,
+    /// Path of its document.
+    pub path: String,
+    /// First byte in the document.
+    pub start: usize,
+    /// The byte after the last.
+    pub end: usize,
+    /// Its text.
+    pub text: String,
+    /// Cosine of question and passage.
+    pub score: f32,
+    /// Nodes that computed its vector, with equal results.
+    pub workers: Vec<String>,
+    /// The task that did.
+    pub task: Option<String>,
+    /// The task's result is final (else it is accepted, and open to challenge).
+    pub settled: bool,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, utoipa::ToSchema)]
+pub struct AskReply {
+    /// The passages, best first.
+    pub answers: Vec<Answer>,
+    /// The model's name.
+    pub model: String,
+}
+
+/// The models of a data folder: the built-in one, and the full encoder if it was pulled.
+///
+/// # Errors
+/// A model file is damaged.
+pub fn load_models(home: &Home) -> Result<Models, NodeError> {
+    let mut models = Models::default();
+    models.add(Arc::new(StaticModel::embedded().clone()));
+    let folder = home.models().join("minilm");
+    if folder.join("model.safetensors").exists() {
+        models.add(Arc::new(load_minilm(&folder)?));
+    }
+    Ok(models)
+}
+
+/// Loads the full encoder from a folder with its two files, and checks their pinned hashes.
+///
+/// # Errors
+/// A file is missing, or is not the pinned one.
+pub fn load_minilm(folder: &Path) -> Result<MiniLm, NodeError> {
+    let fail = |reason: String| NodeError::Model { name: "minilm".into(), reason };
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).map_err(|e| fail(format!("{}: {e}", path.display())))
+    };
+    MiniLm::from_bytes(&read("model.safetensors")?, &read("tokenizer.json")?)
+        .map_err(|e| fail(e.to_string()))
+}
+
+/// Answers a question from the node's indexes.
+///
+/// # Errors
+/// No index is ready, the index or its model is missing, or the question holds no words.
+pub fn ask(shared: &Shared, request: &AskRequest) -> Result<AskReply, IndexError> {
+    if request.question.len() > MAX_QUESTION || !(1..=MAX_ANSWERS).contains(&request.k) {
+        return Err(IndexError::Failed("a question has at most 64 KiB and 1 to 100 answers".into()));
+    }
+    let mut answers = Vec::new();
+    let mut model_name = String::new();
+    for plan in chosen(shared, request.index.as_deref())? {
+        model_name.clone_from(&plan.model);
+        answers.extend(ask_one(shared, &plan, &request.question, request.k)?);
+    }
+    answers.sort_by(|a, b| {
+        b.score.total_cmp(&a.score).then_with(|| (&a.path, a.start).cmp(&(&b.path, b.start)))
+    });
+    answers.truncate(request.k);
+    Ok(AskReply { answers, model: model_name })
+}
+
+/// The plans of the ready indexes that were asked for.
+fn chosen(shared: &Shared, name: Option<&str>) -> Result<Vec<Plan>, IndexError> {
+    let names = match name {
+        Some(name) => {
+            check_name(name)?;
+            vec![name.to_string()]
+        }
+        None => index_names(shared),
+    };
+    let mut plans = Vec::new();
+    for name in &names {
+        let plan = Plan::load(&shared.home.index(name))?;
+        plans.extend(plan.filter(|p| p.digest.is_some()));
+    }
+    match (plans.is_empty(), name) {
+        (false, _) => Ok(plans),
+        (true, Some(name)) => Err(IndexError::Absent(name.to_string())),
+        (true, None) => Err(IndexError::Absent("notes".into())),
+    }
+}
+
+fn index_names(shared: &Shared) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(shared.home.file("indexes")) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+fn ask_one(
+    shared: &Shared,
+    plan: &Plan,
+    question: &str,
+    k: usize,
+) -> Result<Vec<Answer>, IndexError> {
+    let fail = |e: String| IndexError::Failed(e);
+    let hash: Digest =
+        plan.model_hash.parse().map_err(|_| fail("the index names no model".into()))?;
+    let model = shared.models.get(&hash).ok_or_else(|| IndexError::Model(plan.model.clone()))?;
+    let path = shared.home.index(&plan.name).join("index.bin");
+    let bytes = std::fs::read(&path).map_err(|e| fail(format!("{}: {e}", path.display())))?;
+    let index = Index::from_bytes(&bytes).map_err(|e| fail(e.to_string()))?;
+    index.check_model(&model.model_hash()).map_err(|e| fail(e.to_string()))?;
+    let vector = model.embed_batch(&[question]).map_err(|e| fail(e.to_string()))?;
+    let query = vector.first().map(Vec::as_slice).unwrap_or_default();
+    let found = index.search(query, k, SEARCH_EF.max(k)).map_err(|e| fail(e.to_string()))?;
+    Ok(found.into_iter().filter_map(|(id, score)| answer(plan, &Digest(id), score)).collect())
+}
+
+fn answer(plan: &Plan, id: &Digest, score: f32) -> Option<Answer> {
+    let id = id.to_string();
+    let at = plan.passages.iter().position(|p| p.id == id)?;
+    let passage = plan.passages.get(at)?;
+    let part = plan.parts.iter().find(|p| (p.first..p.first + p.count).contains(&at));
+    Some(Answer {
+        index: plan.name.clone(),
+        path: passage.path.clone(),
+        start: passage.start,
+        end: passage.end,
+        text: passage.text.clone(),
+        score,
+        workers: part.map(|p| p.workers.clone()).unwrap_or_default(),
+        task: part.and_then(|p| p.task.clone()),
+        settled: part.is_some_and(|p| p.settled),
+    })
+}

@@ -1,0 +1,245 @@
+//! What the event loop, the HTTP server and the jobs of one node share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use anthill_net::{Network, PeerId};
+use anthill_store::Store;
+use anthill_types::state::{Phase, TaskRecord};
+use anthill_types::{Cid, Genesis, GenesisHash, NodeKey, TaskId};
+use tokio::sync::broadcast;
+
+use crate::engine::Event;
+use crate::home::{Home, Keys};
+use crate::metrics::Metrics;
+use crate::programs::Models;
+use crate::wire::PeerAddress;
+use crate::workers::Workers;
+
+/// Events kept for slow listeners.
+const EVENT_BUFFER: usize = 1024;
+
+/// Everything that does not change the chain.
+pub struct Shared {
+    /// The data folder.
+    pub home: Home,
+    /// The keys.
+    pub keys: Keys,
+    /// The genesis.
+    pub genesis: Genesis,
+    /// Its hash.
+    pub genesis_hash: GenesisHash,
+    /// Committed state, to read.
+    pub store: Arc<dyn Store>,
+    /// The transport.
+    pub net: Network,
+    /// The virtual nodes.
+    pub workers: Workers,
+    /// The models.
+    pub models: Models,
+    /// Who may read which blob.
+    pub permissions: Arc<Permissions>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Everything that happens, for dashboards and jobs.
+    pub events: broadcast::Sender<Event>,
+    /// Tasks outside the event loop run here.
+    pub runtime: tokio::runtime::Handle,
+    /// What this node does wrong on purpose.
+    pub fault: Option<FaultMode>,
+    addresses: RwLock<BTreeMap<NodeKey, Vec<SocketAddr>>>,
+    status: RwLock<ChainStatus>,
+}
+
+/// A way to misbehave on purpose, for demonstrations and tests of what the others do about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultMode {
+    /// Return wrong results for every task.
+    WrongResults,
+}
+
+/// Where the chain stands, as of the newest block.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct ChainStatus {
+    /// Newest height.
+    pub height: u64,
+    /// Its time.
+    pub time_ms: u64,
+    /// State root.
+    pub root: anthill_types::Digest,
+    /// Running epoch.
+    pub epoch: u64,
+    /// Waiting transactions.
+    pub waiting: usize,
+}
+
+/// Parts of [`Shared`] that the caller makes.
+pub struct Parts {
+    /// The data folder.
+    pub home: Home,
+    /// The keys.
+    pub keys: Keys,
+    /// The genesis.
+    pub genesis: Genesis,
+    /// The state database.
+    pub store: Arc<dyn Store>,
+    /// The transport.
+    pub net: Network,
+    /// The virtual nodes.
+    pub workers: Workers,
+    /// The models.
+    pub models: Models,
+    /// Who may read which blob (the transport asks it too).
+    pub permissions: Arc<Permissions>,
+    /// What to do wrong.
+    pub fault: Option<FaultMode>,
+}
+
+impl Shared {
+    /// Puts the parts together; call it inside a tokio runtime.
+    pub fn new(parts: Parts) -> Self {
+        let genesis_hash = parts.genesis.hash();
+        Self {
+            home: parts.home,
+            keys: parts.keys,
+            genesis: parts.genesis,
+            genesis_hash,
+            store: parts.store,
+            net: parts.net,
+            workers: parts.workers,
+            models: parts.models,
+            permissions: parts.permissions,
+            metrics: Metrics::default(),
+            events: broadcast::channel(EVENT_BUFFER).0,
+            runtime: tokio::runtime::Handle::current(),
+            fault: parts.fault,
+            addresses: RwLock::default(),
+            status: RwLock::default(),
+        }
+    }
+
+    /// Where the chain stands.
+    pub fn status(&self) -> ChainStatus {
+        *self.status.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_status(&self, status: ChainStatus) {
+        *self.status.write().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// Committed state, to read.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn state(&self) -> Result<anthill_ledger::State<'_>, anthill_ledger::LedgerError> {
+        anthill_ledger::State::open(self.store.as_ref())
+    }
+
+    /// Learns where a node can be reached, dials it, and remembers it for the next start.
+    pub fn learn_address(&self, peer: &PeerAddress) {
+        if peer.node == self.keys.node_key() || peer.addresses.len() > 8 {
+            return;
+        }
+        let addresses: Vec<SocketAddr> =
+            peer.addresses.iter().filter_map(|a| a.parse().ok()).collect();
+        if addresses.is_empty() {
+            return;
+        }
+        let changed = {
+            let mut known = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
+            let changed = known.get(&peer.node) != Some(&addresses);
+            known.insert(peer.node, addresses.clone());
+            changed
+        };
+        if changed {
+            if let Err(error) = self.net.add_peer(peer.node.0, addresses) {
+                tracing::warn!(%error, "a peer cannot be dialled");
+            }
+            if let Err(error) = self.home.save_json("peers.json", &self.peer_texts()) {
+                tracing::warn!(%error, "peers could not be saved");
+            }
+        }
+    }
+
+    fn peer_texts(&self) -> BTreeMap<String, Vec<String>> {
+        let known = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
+        let text = |a: &Vec<SocketAddr>| a.iter().map(ToString::to_string).collect();
+        known.iter().map(|(k, a)| (k.to_string(), text(a))).collect()
+    }
+
+    /// This node's own address and all that it knows.
+    pub fn addresses(&self) -> Vec<PeerAddress> {
+        let text = |a: &[SocketAddr]| a.iter().map(ToString::to_string).collect();
+        let own = PeerAddress {
+            node: self.keys.node_key(),
+            addresses: text(&self.net.local_addrs()),
+        };
+        let known = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
+        let others = known.iter().map(|(k, a)| PeerAddress { node: *k, addresses: text(a) });
+        std::iter::once(own).chain(others).collect()
+    }
+
+    /// The peers that are connected and registered on the chain.
+    pub fn connected(&self) -> Vec<PeerId> {
+        self.net.peers()
+    }
+}
+
+/// Who may read a task's blobs.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub struct Readers {
+    /// Its input.
+    pub input: BTreeSet<NodeKey>,
+    /// Its outputs.
+    pub output: BTreeSet<NodeKey>,
+}
+
+/// Who may read which blob: by default only those to whom a task gives the right
+/// (`docs/spec/protocol.md` 12).
+#[derive(Default)]
+pub struct Permissions {
+    readers: Mutex<BTreeMap<Cid, BTreeMap<TaskId, BTreeSet<NodeKey>>>>,
+    public: Mutex<BTreeSet<Cid>>,
+}
+
+impl Permissions {
+    /// Replaces what a task allows.
+    pub fn set(&self, task: &TaskRecord, readers: Readers) {
+        let mut map = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        map.entry(task.spec.input).or_default().insert(task.id, readers.input);
+        for cid in outputs(task) {
+            map.entry(cid).or_default().insert(task.id, readers.output.clone());
+        }
+    }
+
+    /// Opens a blob to every admitted node.
+    pub fn open(&self, cid: Cid) {
+        self.public.lock().unwrap_or_else(PoisonError::into_inner).insert(cid);
+    }
+
+    /// True when this node may have this blob.
+    pub fn allows(&self, peer: &PeerId, hash: &[u8; 32]) -> bool {
+        let (cid, node) = (Cid(*hash), NodeKey(*peer));
+        if self.public.lock().unwrap_or_else(PoisonError::into_inner).contains(&cid) {
+            return true;
+        }
+        let map = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        map.get(&cid).is_some_and(|tasks| tasks.values().any(|nodes| nodes.contains(&node)))
+    }
+}
+
+fn outputs(task: &TaskRecord) -> BTreeSet<Cid> {
+    let mut cids: BTreeSet<Cid> =
+        task.replicas.iter().filter_map(|r| r.result.map(|x| x.output)).collect();
+    match &task.phase {
+        Phase::Provisional { result, .. } | Phase::Final { result, .. } => {
+            cids.insert(result.output);
+        }
+        Phase::Doubted { committee, .. } => {
+            cids.extend(committee.iter().filter_map(|v| v.result.map(|x| x.output)));
+        }
+        _ => {}
+    }
+    cids
+}

@@ -1,0 +1,117 @@
+//! What nodes say to each other: frames, requests, gossip and the join exchange.
+
+use anthill_types::{BlockHash, Bytes, Genesis, SignedTransaction, wire};
+use minicbor::{Decode, Encode};
+
+/// A message on the ordered stream between two nodes.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Frame {
+    /// A message of the consensus engine.
+    #[n(0)]
+    Consensus(#[n(0)] Bytes),
+    /// Transactions for the mempool.
+    #[n(1)]
+    Transactions(#[n(0)] Vec<SignedTransaction>),
+    /// Where the sender's chain stands.
+    #[n(2)]
+    Status {
+        /// Its height.
+        #[n(0)]
+        height: u64,
+        /// Its newest header's hash.
+        #[n(1)]
+        tip: BlockHash,
+    },
+}
+
+/// A question with one answer.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Request {
+    /// Committed blocks from a height on.
+    #[n(0)]
+    Blocks {
+        /// The first height.
+        #[n(0)]
+        from: u64,
+        /// At most so many.
+        #[n(1)]
+        most: u64,
+    },
+}
+
+/// A committed block with its certificate.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct CommittedBlock {
+    /// The encoded block.
+    #[n(0)]
+    pub block: Bytes,
+    /// The encoded certificate.
+    #[n(1)]
+    pub certificate: Bytes,
+}
+
+/// The answer to [`Request::Blocks`].
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Blocks {
+    /// In ascending order of height.
+    #[n(0)]
+    pub blocks: Vec<CommittedBlock>,
+}
+
+/// Where a node can be reached.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct PeerAddress {
+    /// Its node key.
+    #[n(0)]
+    pub node: anthill_types::NodeKey,
+    /// Socket addresses as text.
+    #[n(1)]
+    pub addresses: Vec<String>,
+}
+
+/// An announcement to all nodes.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Announcement {
+    /// "I can be reached here."
+    #[n(0)]
+    Address(#[n(0)] PeerAddress),
+}
+
+/// A newcomer's request.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct JoinRequest {
+    /// The transaction that admits it.
+    #[n(0)]
+    pub admit: SignedTransaction,
+}
+
+/// The answer to a newcomer.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum JoinReply {
+    /// Welcome: the chain, and who else is there.
+    #[n(0)]
+    Welcome {
+        /// The chain's genesis.
+        #[n(0)]
+        genesis: Genesis,
+        /// Known nodes.
+        #[n(1)]
+        peers: Vec<PeerAddress>,
+    },
+    /// No, and why.
+    #[n(1)]
+    Refused(#[n(0)] String),
+}
+
+wire! {
+    Frame = "frame";
+    Request = "request", max 256;
+    Blocks = "blocks", max 32 * 1024 * 1024;
+    Announcement = "announcement", max 4096;
+    JoinRequest = "join request", max 64 * 1024;
+    JoinReply = "join reply", max 2 * 1024 * 1024;
+}
