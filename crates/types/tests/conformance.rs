@@ -1,5 +1,7 @@
 //! Every wire type: pinned encodings, an independent reader as oracle, and altered bytes refused.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use std::collections::BTreeSet;

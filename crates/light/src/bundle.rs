@@ -1,0 +1,122 @@
+//! The proof file: one canonical encoding of a statement with everything needed to check it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anthill_types::{AccountId, Bytes, Genesis, Header, NodeKey, TaskId, keys, wire};
+use minicbor::{Decode, Encode};
+use thiserror::Error;
+
+/// First field of every bundle.
+pub const MAGIC: &str = "anthill-proof/1";
+/// Most entries in a bundle.
+pub const MAX_ENTRIES: usize = 512;
+
+/// What a bundle speaks of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A payment, by number.
+    Credits(u64),
+    /// A closed epoch.
+    Epoch(u64),
+    /// A task.
+    Task(TaskId),
+    /// An account's balance.
+    Account(AccountId),
+    /// A node's bond and trust.
+    Node(NodeKey),
+}
+
+/// Why a text names no subject.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "{0:?} names nothing that can be proved: use credits:N, epoch:N, task:ID, account:ID or node:KEY"
+)]
+pub struct SubjectError(pub String);
+
+impl Subject {
+    /// The state key that the statement is about.
+    pub fn key(&self) -> Vec<u8> {
+        match self {
+            Self::Credits(n) => keys::payment(*n),
+            Self::Epoch(n) => keys::epoch(*n),
+            Self::Task(id) => keys::task(id),
+            Self::Account(id) => keys::account(id),
+            Self::Node(key) => keys::node(key),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credits(n) => write!(f, "credits:{n}"),
+            Self::Epoch(n) => write!(f, "epoch:{n}"),
+            Self::Task(id) => write!(f, "task:{id}"),
+            Self::Account(id) => write!(f, "account:{id}"),
+            Self::Node(key) => write!(f, "node:{key}"),
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = SubjectError;
+
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        let bad = || SubjectError(text.chars().take(100).collect());
+        let (kind, value) = text.split_once(':').ok_or_else(bad)?;
+        let number = || value.parse::<u64>().map_err(|_| bad());
+        let subject = match kind {
+            "credits" => Self::Credits(number()?),
+            "epoch" => Self::Epoch(number()?),
+            "task" => Self::Task(value.parse().map_err(|_| bad())?),
+            "account" => Self::Account(value.parse().map_err(|_| bad())?),
+            "node" => Self::Node(value.parse().map_err(|_| bad())?),
+            _ => return Err(bad()),
+        };
+        if subject.to_string() == text { Ok(subject) } else { Err(bad()) }
+    }
+}
+
+/// One state entry with its path to the state root.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Entry {
+    /// The state key.
+    #[n(0)]
+    pub key: Bytes,
+    /// Its value.
+    #[n(1)]
+    pub value: Bytes,
+    /// The encoded sparse-Merkle proof ([`anthill_merkle::smt::Proof`]).
+    #[n(2)]
+    pub proof: Bytes,
+}
+
+/// A statement about the state that can be checked offline.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Bundle {
+    /// [`MAGIC`].
+    #[n(0)]
+    pub magic: String,
+    /// The subject, as text.
+    #[n(1)]
+    pub subject: String,
+    /// The chain's genesis, whose hash the signatures bind.
+    #[n(2)]
+    pub genesis: Genesis,
+    /// The header whose state root the entries lead to.
+    #[n(3)]
+    pub header: Header,
+    /// The header's certificate, encoded.
+    #[n(4)]
+    pub certificate: Bytes,
+    /// The subject's entry first, then those that explain it, in ascending order of key.
+    #[n(5)]
+    pub entries: Vec<Entry>,
+}
+
+wire! {
+    Bundle = "proof";
+}
