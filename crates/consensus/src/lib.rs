@@ -17,5 +17,5 @@ mod wire;
 
 pub use api::{Consensus, ConsensusError, Evidence, In, Out, Statement, TimerId, TimerKind};
 #[cfg(feature = "bft")]
-pub use bft::{Bft, Config, Timeouts, catch_up_message};
+pub use bft::{Bft, Config, Timeouts, catch_up_message, message_height};
 pub use certificate::{Certificate, CertificateError, verify_certificate, vote_bytes};

@@ -68,6 +68,14 @@ fn transaction_root(transactions: &[SignedTransaction]) -> Digest {
     Digest(rfc9162::root::<Sha256Tree>(&bytes))
 }
 
+/// Hash of an encoded block's header, or `None` when the bytes are no block or the header's
+/// transaction root is not that of the body: so the hash binds every byte.
+pub fn block_hash(bytes: &[u8]) -> Option<[u8; 32]> {
+    let block = Block::from_bytes(bytes).ok()?;
+    let bound = block.header.transaction_root == transaction_root(&block.transactions);
+    bound.then(|| block.header.hash().0)
+}
+
 impl Ledger {
     /// Opens the chain in `store`, or begins it from the genesis.
     ///

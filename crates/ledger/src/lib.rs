@@ -30,7 +30,7 @@ pub mod settle;
 pub mod state;
 pub mod tasks;
 
-pub use chain::{Ledger, StateProof};
+pub use chain::{Ledger, StateProof, block_hash};
 pub use error::{BlockError, LedgerError, TransactionError};
 pub use execute::{BlockInput, Executed};
 pub use mempool::{Mempool, MempoolError};

@@ -144,7 +144,7 @@ impl Cluster {
         let mut command = Command::new(std::env::current_exe().map_err(fail)?);
         command.arg("--data").arg(member.home.path()).args(words);
         command.args(["--listen", &member.listen, "--http", "127.0.0.1:0"]);
-        command.args(["--virtual-nodes", "1", "--log", "info"]);
+        command.args(["--virtual-nodes", "1", "--log", "info,arc_malachitebft_core_consensus=warn"]);
         if member.liar {
             command.args(["--fault", "wrong-results"]);
         }

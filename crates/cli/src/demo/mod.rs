@@ -22,7 +22,7 @@ use story::{Claim, Story};
 /// The three questions, each with a word that a right passage holds.
 const QUESTIONS: [(&str, &str); 3] = [
     ("How is a wrong result found, and what does the liar lose?", "wrong"),
-    ("What is needed to become a member of the network?", "admission"),
+    ("How does a newcomer join with a ticket?", "ticket"),
     ("How does the random beacon get its next value?", "beacon"),
 ];
 /// The name of the demo's index.

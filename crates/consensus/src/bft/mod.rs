@@ -103,6 +103,11 @@ pub fn catch_up_message(certificate: &Certificate, block: &[u8]) -> Vec<u8> {
     Message::Decided(certificate.clone(), block.to_vec()).to_bytes()
 }
 
+/// The height that a message speaks of; `None` when the bytes are no message.
+pub fn message_height(bytes: &[u8]) -> Option<u64> {
+    Message::from_bytes(bytes).ok().map(|message| message.height())
+}
+
 /// A message that came before its height, and its sender.
 type Early = ([u8; 32], Vec<u8>);
 

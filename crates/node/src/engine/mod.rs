@@ -101,6 +101,8 @@ impl Engine {
     /// # Errors
     /// The ledger or consensus failed in a way that only a restart (or a person) can mend.
     pub fn run(mut self, runtime: &tokio::runtime::Handle) -> Result<(), NodeError> {
+        // The transport starts tasks of its own when it is called from this thread.
+        let _inside = runtime.enter();
         self.replay()?;
         loop {
             let wait = self.next_wake();

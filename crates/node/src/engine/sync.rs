@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anthill_consensus::In;
+use anthill_consensus::{In, message_height};
 use anthill_consensus::certificate::{Certificate, verify_certificate};
 use anthill_net::{NetEvent, PeerId};
 use anthill_types::{Block, Bytes, NodeKey, Wire};
@@ -71,8 +71,11 @@ impl Engine {
         match frame {
             Frame::Consensus(Bytes(bytes)) => {
                 // The first word of a height wakes those who wait for work.
-                self.called |= self.started <= self.ledger.height();
-                self.begin_height(now_ms())?;
+                let height = self.ledger.height();
+                if self.started <= height && message_height(&bytes) == Some(height + 1) {
+                    self.called = true;
+                    self.begin_height(now_ms())?;
+                }
                 self.agree(In::Message { from, bytes })
             }
             Frame::Transactions(list) => {
