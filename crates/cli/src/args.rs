@@ -71,6 +71,9 @@ pub enum Command {
         /// Print no ticket.
         #[arg(long)]
         quiet: bool,
+        /// When this founds a network: epochs of seconds, for trying things out.
+        #[arg(long)]
+        fast: bool,
     },
     /// Join a network with a ticket, and run the node.
     #[command(after_help = "Example:\n  anthill join anthill1qpzry...\n  anthill --data ./second join TICKET --listen 0.0.0.0:0 --http 127.0.0.1:0")]

@@ -40,11 +40,8 @@ async function refresh(name) {
   part.again = false;
   try {
     await part.ask();
-    if (part.failed) forget($(part.place));
-    if (part.failed) await part.ask();
-    part.failed = false;
   } catch (error) {
-    part.failed = true;
+    // What is shown now is no longer what was drawn last.
     forget($(part.place));
     if (error.status === 0) notice(error.message, true);
     else if (error.status !== 401) $(part.place).replaceChildren(failure(error));

@@ -8,8 +8,12 @@ let status = null;
 let fetchedAt = 0;
 let dragging = false;
 
-/** Shows a problem of a control, or a state that the owner should know. */
+let noticeUntil = 0;
+
+/** Shows a problem, which stays for a while, or a state that the owner should know. */
 export function notice(text, bad = false) {
+  if (!bad && Date.now() < noticeUntil) return;
+  noticeUntil = bad ? Date.now() + 6000 : 0;
   $('notice').textContent = text;
   $('notice').hidden = !text;
   $('notice').classList.toggle('bad', bad);

@@ -14,6 +14,18 @@ pub const FOUNDER_BALANCE: Amount = Amount::credits(1_000_000);
 /// Bond of a founding validator.
 pub const FOUNDER_BOND: Amount = Amount::credits(1_000);
 
+/// Parameters of a network for trying things out: seconds where a real one has minutes.
+pub fn fast_params() -> ChainParams {
+    ChainParams {
+        block_interval_ms: 150,
+        idle_interval_ms: 500,
+        epoch_ms: 4_000,
+        reply_blocks: 12,
+        base_pool: Amount::credits(1_000),
+        ..ChainParams::default()
+    }
+}
+
 /// Founds a network of the validators in these folders; each gets the same genesis.
 ///
 /// # Errors

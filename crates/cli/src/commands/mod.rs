@@ -61,7 +61,7 @@ impl Context {
 pub fn run(cli: Cli) -> Result<(), CliError> {
     let context = Context { home: Home::new(cli.data), json: cli.json };
     match cli.command {
-        Command::Up { settings, quiet } => up::up(&context, &settings, quiet),
+        Command::Up { settings, quiet, fast } => up::up(&context, &settings, quiet, fast),
         Command::Join { ticket, settings } => up::join(&context, &ticket, &settings),
         Command::Ticket { bond, hours } => up::ticket(&context, &bond, hours),
         Command::Index { path, name, public, model, status, detach } => {

@@ -40,12 +40,17 @@ fn offered(config: &Config, epoch_ms: u64) -> u64 {
 }
 
 /// Runs the node of the data folder; founds a network when there is none.
-pub fn up(context: &Context, settings: &Settings, quiet: bool) -> Result<(), CliError> {
+pub fn up(
+    context: &Context,
+    settings: &Settings,
+    quiet: bool,
+    fast: bool,
+) -> Result<(), CliError> {
     let config = context.config(settings)?;
     start_log(config.log());
     let fault = fault(settings)?;
     if !context.home.has_node() {
-        let params = ChainParams::default();
+        let params = if fast { setup::fast_params() } else { ChainParams::default() };
         let offered = offered(&config, params.epoch_ms);
         let capabilities = anthill_node::node::capabilities(&context.home)?;
         let homes = std::slice::from_ref(&context.home);

@@ -11,7 +11,7 @@ use anthill_node::programs::{Embed, Models};
 use anthill_node::views::{EpochView, PaymentView, StatusView};
 use anthill_node::{Home, calibrate, setup};
 use anthill_types::task::program;
-use anthill_types::{Amount, ChainParams, Cid, GenesisHash};
+use anthill_types::{Cid, GenesisHash};
 
 use super::story::{Story, micro};
 use crate::client::Client;
@@ -34,18 +34,6 @@ pub struct Cluster {
     members: Vec<Member>,
 }
 
-/// Parameters of the demo's chain: seconds where a real one has minutes.
-pub fn params() -> ChainParams {
-    ChainParams {
-        block_interval_ms: 150,
-        idle_interval_ms: 500,
-        epoch_ms: 4_000,
-        reply_blocks: 12,
-        base_pool: Amount::credits(1_000),
-        ..ChainParams::default()
-    }
-}
-
 /// A free UDP port of loopback, for a node that must keep it over a restart.
 fn free_port() -> Result<String, CliError> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|s| s.local_addr());
@@ -59,7 +47,7 @@ impl Cluster {
         let homes: Vec<Home> =
             (0..validators).map(|i| Home::new(root.join(format!("node-{i}")))).collect();
         let capabilities = anthill_node::node::capabilities(&Home::new(root))?;
-        let params = params();
+        let params = setup::fast_params();
         let offered = calibrate::offer(calibrate::units_per_second(), 1, 100, params.epoch_ms);
         let genesis = setup::found(&homes, "demo", params, offered, &capabilities)?;
         let mut members = Vec::new();

@@ -99,8 +99,8 @@ fn tell(story: &mut Story, args: &DemoArgs, root: &Path) -> Result<(Outcome, Clu
     story.say(format!("{} validators run as processes of their own, joined over QUIC on loopback", args.nodes));
     let liars = join_liars(story, &mut cluster, args.liars)?;
     let index = begin_index(story, &cluster, args, root)?;
-    let killed = kill_in_the_middle(story, &cluster_index(&index), &mut cluster)?;
-    let index = wait_for_index(story, &cluster)?;
+    let killed = kill_in_the_middle(story, &mut cluster)?;
+    let index = wait_for_index(story, &cluster).map(|ready| JobView { tasks: index.tasks, ..ready })?;
     check_results(story, &cluster)?;
     let answers = ask_questions(story, &cluster)?;
     cluster.start(killed, story)?;
@@ -124,10 +124,6 @@ fn tell(story: &mut Story, args: &DemoArgs, root: &Path) -> Result<(Outcome, Clu
         proof: proof.display().to_string(),
     };
     Ok((outcome, cluster))
-}
-
-fn cluster_index(view: &JobView) -> usize {
-    view.tasks / 4
 }
 
 fn join_liars(story: &mut Story, cluster: &mut Cluster, liars: usize) -> Result<Vec<String>, CliError> {
@@ -175,15 +171,23 @@ fn begin_index(
     Ok(view)
 }
 
-/// SIGKILLs the last validator once some results are in.
-fn kill_in_the_middle(story: &mut Story, after: &usize, cluster: &mut Cluster) -> Result<usize, CliError> {
+/// SIGKILLs the last validator once the tasks are drawn, while their results are still open.
+fn kill_in_the_middle(story: &mut Story, cluster: &mut Cluster) -> Result<usize, CliError> {
     let victim = cluster.validators() - 1;
-    story.until("the first results are accepted", || {
-        let view: JobView = cluster.client(0)?.get(&format!("/api/jobs/{INDEX}"))?;
-        Ok((view.accepted >= *after || view.digest.is_some()).then_some(()))
+    let client = cluster.client(0)?;
+    let height = client.get::<StatusView>("/api/status")?.height;
+    story.until("the tasks are drawn", || {
+        let status: StatusView = client.get("/api/status")?;
+        Ok((status.height >= height + 3).then_some(()))
     })?;
+    let view: JobView = client.get(&format!("/api/jobs/{INDEX}"))?;
     cluster.kill(victim)?;
-    story.say(format!("node {} is killed (SIGKILL) in the middle", short(&cluster.node(victim).key)));
+    story.say(format!(
+        "node {} is killed (SIGKILL) with {} of {} results accepted",
+        short(&cluster.node(victim).key),
+        view.accepted,
+        view.tasks
+    ));
     Ok(victim)
 }
 

@@ -13,8 +13,11 @@ use crate::documents::{Documents, Skipped};
 use crate::home::{HomeError, write_whole};
 use crate::programs::{embed_input, text_cost};
 
-/// Passages in one task.
-const PER_TASK: usize = 16;
+/// Fewest and most passages in one task: small folders are spread over many nodes, large ones pay
+/// less overhead.
+const PER_TASK: (usize, usize) = (2, 16);
+/// Tasks that a folder gives before they grow.
+const SPREAD: usize = 64;
 
 /// A passage of a document.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -218,11 +221,12 @@ impl Plan {
 }
 
 fn parts(model: &dyn Embedder, passages: &[Passage]) -> Vec<Part> {
+    let size = (passages.len() / SPREAD).clamp(PER_TASK.0, PER_TASK.1);
     let group = |(i, group): (usize, &[Passage])| Part {
-        first: i * PER_TASK,
+        first: i * size,
         count: group.len(),
         cost: group.iter().map(|p| text_cost(model, &p.text)).sum(),
         ..Part::default()
     };
-    passages.chunks(PER_TASK).enumerate().map(group).collect()
+    passages.chunks(size).enumerate().map(group).collect()
 }
