@@ -68,14 +68,17 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
+    /// An empty graph of vectors of this length.
     pub fn new(dims: usize) -> Self {
         Self { dims, ids: Vec::new(), vectors: Vec::new(), links: Vec::new() }
     }
 
+    /// How many vectors it holds.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
+    /// The vector of a node.
     pub fn vector(&self, node: u32) -> &[f32] {
         let from = node as usize * self.dims;
         &self.vectors[from..from + self.dims]

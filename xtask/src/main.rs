@@ -1,0 +1,41 @@
+//! Tidy, tests, the distilled model and the browser bundle.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod distill;
+mod loc;
+mod run;
+mod test;
+mod tidy;
+mod wasm;
+
+use std::path::Path;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+  test      install what the tests need, then run them all
+  tidy      layers, lengths, words, licences
+  wasm      build the browser parts and run them in Node against the native results
+  loc       lines of code per part
+  distill   make (or --evaluate) the embedded model";
+
+/// Runs one `cargo xtask` command.
+fn main() -> std::process::ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = root.canonicalize().unwrap_or(root);
+    let result = match args.first().map(String::as_str) {
+        Some("test") => test::run(&root),
+        Some("tidy") => tidy::run(&root),
+        Some("wasm") => wasm::run(&root),
+        Some("loc") => loc::run(&root),
+        Some("distill") => distill::run(&args[1..]),
+        _ => Err(USAGE.to_string()),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

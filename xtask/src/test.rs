@@ -1,0 +1,48 @@
+//! `cargo xtask test`: installs what the tests need, then runs them all in the product's profile.
+
+use std::path::Path;
+
+use crate::{run, tidy, wasm};
+
+/// Python packages that the tests drive as independent clients, pinned.
+const PYTHON: [&str; 1] = ["openai==3.52.0"];
+
+/// Runs everything that must pass.
+pub fn run(root: &Path) -> Result<(), String> {
+    prepare(root)?;
+    let python = root.join("target/python/bin/python").display().to_string();
+    tidy::run(root)?;
+    run::run(root, "cargo", &["build", "--release", "--workspace", "--locked"])?;
+    let environment = [("ANTHILL_PYTHON", python.as_str())];
+    let all = ["test", "--release", "--workspace", "--locked", "--no-fail-fast"];
+    run::run_with(root, "cargo", &all, &environment)?;
+    wasm::run(root)
+}
+
+/// Brings the tools that are missing: Node and Python from Debian, packages from PyPI.
+fn prepare(root: &Path) -> Result<(), String> {
+    let mut missing = Vec::new();
+    if !run::exists("node") {
+        missing.push("nodejs");
+    }
+    if !run::exists("python3") {
+        missing.push("python3");
+    }
+    if run::output(root, "python3", &["-c", "import venv, ensurepip"]).is_err() {
+        missing.push("python3-venv");
+    }
+    if !missing.is_empty() {
+        let environment = [("DEBIAN_FRONTEND", "noninteractive")];
+        run::run(root, "apt-get", &["-qq", "update"])?;
+        let install = [&["-qq", "install", "-y", "--no-install-recommends"][..], &missing].concat();
+        run::run_with(root, "apt-get", &install, &environment)?;
+    }
+    let venv = root.join("target/python");
+    if !venv.join("bin/python").exists() {
+        run::run(root, "python3", &["-m", "venv", &venv.display().to_string()])?;
+    }
+    let python = venv.join("bin/python").display().to_string();
+    let install =
+        [&["-m", "pip", "install", "--quiet", "--disable-pip-version-check"][..], &PYTHON].concat();
+    run::run(root, &python, &install)
+}

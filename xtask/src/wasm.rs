@@ -1,0 +1,196 @@
+//! `cargo xtask wasm`: builds the browser parts and compares them in Node with the native results.
+
+use std::path::{Path, PathBuf};
+
+use anthill_wasm_check::{ALTERED, CONFORMANCE, EMBED, MERKLE, PROOF, answer, pack};
+
+use crate::run;
+
+const PACKAGE: &str = "anthill-wasm-check";
+/// Texts that are embedded: those of `wasm-check/texts.txt`, then lines of the specification.
+const TEXTS: usize = 200;
+/// Packages that would tie the module to a host.
+const FOREIGN: [&str; 5] = ["getrandom", "wasm-bindgen", "js-sys", "web-time", "tokio"];
+
+/// What is asked natively and in Node.
+struct Question {
+    what: String,
+    request: Vec<u8>,
+}
+
+/// Builds the module, runs it, and compares every answer byte by byte.
+pub fn run(root: &Path) -> Result<(), String> {
+    let tree = run::output(root, "cargo", &tree_arguments())?;
+    if let Some(line) = tree.lines().find(|l| FOREIGN.iter().any(|f| l.starts_with(f))) {
+        return Err(format!("{line} has no place in the browser's pure parts (see `cargo tree`)"));
+    }
+    let module = build(root)?;
+    let folder = root.join("target/wasm/check");
+    let questions = questions(root)?;
+    write(&folder, &questions)?;
+    let script = root.join("xtask/wasm-check/check.mjs").display().to_string();
+    let (module_path, folder_path) = (module.display().to_string(), folder.display().to_string());
+    let seconds = run::output(root, "node", &[&script, &module_path, &folder_path])?;
+    if seconds.lines().count() != questions.len() {
+        return Err(format!(
+            "Node answered {} of {} requests",
+            seconds.lines().count(),
+            questions.len()
+        ));
+    }
+    for (n, (question, line)) in questions.iter().zip(seconds.lines()).enumerate() {
+        let native = answer(&question.request);
+        let browser = read(&folder.join(format!("{n}.answer")))?;
+        if native != browser {
+            return Err(format!(
+                "{}: the browser module answers otherwise than the native code ({})",
+                question.what,
+                first_difference(&native, &browser)
+            ));
+        }
+        judge(question, &native, line)?;
+    }
+    let size = std::fs::metadata(&module).map_err(|e| format!("{}: {e}", module.display()))?.len();
+    println!(
+        "wasm: {PACKAGE} is {size} bytes ({:.1} MiB, most of it the embedded model) and imports nothing",
+        size as f64 / 1_048_576.0
+    );
+    Ok(())
+}
+
+fn tree_arguments() -> [&'static str; 9] {
+    [
+        "tree",
+        "--locked",
+        "--target",
+        "wasm32-unknown-unknown",
+        "-p",
+        PACKAGE,
+        "--edges=normal",
+        "--prefix",
+        "none",
+    ]
+}
+
+fn build(root: &Path) -> Result<PathBuf, String> {
+    let target = root.join("target/wasm");
+    // One shell, since the script gives its settings as a line to evaluate.
+    let command = format!(
+        "settings=$(tools/wasm-toolchain.sh) && eval \"$settings\" && cargo build --release --locked \
+         --target wasm32-unknown-unknown --target-dir target/wasm --package {PACKAGE} --lib"
+    );
+    run::run(root, "bash", &["-c", &command])?;
+    Ok(target.join("wasm32-unknown-unknown/release/anthill_wasm_check.wasm"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn questions(root: &Path) -> Result<Vec<Question>, String> {
+    let vectors = root.join("tests/vectors");
+    let proof = read(&vectors.join("proof-small.cbor"))?;
+    let pin =
+        String::from_utf8_lossy(&read(&vectors.join("proof-small.genesis"))?).trim().to_string();
+    let pin = anthill_wasm_check::genesis(&pin)?;
+    let about = |kind: u8, pin: &[u8]| [&[kind], pin, &proof].concat();
+    let mut other = pin;
+    other[0] ^= 1;
+    let texts = texts(root)?;
+    let question = |what: &str, request: Vec<u8>| Question { what: what.into(), request };
+    Ok(vec![
+        question("encodings of every wire type, 65,536 cases each", vec![CONFORMANCE]),
+        question("a good proof", about(PROOF, &pin)),
+        question("a proof of another chain", about(PROOF, &other)),
+        question("a proof with each byte altered", about(ALTERED, &pin)),
+        question("Merkle root over texts", pack(MERKLE, texts.iter().map(String::as_str))),
+        question("embeddings", pack(EMBED, texts.iter().map(String::as_str))),
+        question("a request that makes no sense", vec![0]),
+    ])
+}
+
+/// The committed texts (many scripts), filled up with lines of the specification.
+fn texts(root: &Path) -> Result<Vec<String>, String> {
+    let mut files = vec![root.join("xtask/wasm-check/texts.txt")];
+    for page in ["protocol.md", "poei.md", "focus.md", "controller.md"] {
+        files.push(root.join("docs/spec").join(page));
+    }
+    let mut texts = Vec::new();
+    for file in files {
+        let text = String::from_utf8_lossy(&read(&file)?).into_owned();
+        let sentences = text.lines().flat_map(|l| l.split(". ")).map(str::trim);
+        texts.extend(sentences.filter(|s| !s.is_empty()).map(String::from));
+    }
+    texts.truncate(TEXTS);
+    if texts.len() < TEXTS {
+        return Err(format!("{} texts found, {TEXTS} wanted", texts.len()));
+    }
+    Ok(texts)
+}
+
+fn write(folder: &Path, questions: &[Question]) -> Result<(), String> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    for (n, question) in questions.iter().enumerate() {
+        let path = folder.join(format!("{n}.request"));
+        std::fs::write(&path, &question.request).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Equal answers could both be wrong: each must also be what was asked for.
+fn judge(question: &Question, given: &[u8], seconds: &str) -> Result<(), String> {
+    let text = String::from_utf8_lossy(given);
+    let summary = match question.request[0] {
+        CONFORMANCE => {
+            let pinned = include_str!("../../crates/types/tests/conformance.toml");
+            let pinned: Vec<&str> = pinned.lines().filter(|l| !l.starts_with('#')).collect();
+            (pinned == text.lines().collect::<Vec<_>>())
+                .then(|| format!("{} hashes, as pinned", pinned.len()))
+        }
+        PROOF if question.what.starts_with("a good") => {
+            text.starts_with("accepted\n").then(|| "accepted".to_string())
+        }
+        PROOF => text.starts_with("refused\nthe proof is for chain").then(|| "refused".to_string()),
+        ALTERED => {
+            let mut words = text.split(' ');
+            let (refused, all) = (words.next(), words.nth(1));
+            (refused == all && refused != Some("0")).then(|| text.to_string())
+        }
+        EMBED => embedded(given).map(|n| format!("{n} of {TEXTS} texts, all bits equal")),
+        MERKLE => (given.len() == 32).then(|| "equal".to_string()),
+        _ => text.starts_with("error: ").then(|| "an error".to_string()),
+    };
+    let what = &question.what;
+    let summary = summary.ok_or_else(|| format!("{what}: both answer {:?}", shorten(&text)))?;
+    let seconds = seconds.split(' ').nth(1).unwrap_or("?");
+    println!("wasm: {what}: {summary} (native = Node; {seconds} s CPU in Node)");
+    Ok(())
+}
+
+/// How many texts got a vector; `None` when fewer than nine in ten did.
+fn embedded(given: &[u8]) -> Option<usize> {
+    let width = 4 * anthill_learn::Embedder::dimensions(anthill_learn::StaticModel::embedded());
+    let (mut rest, mut vectors) = (given.get(32..)?, 0);
+    while let Some((kind, tail)) = rest.split_first() {
+        let length = match kind {
+            1 => width,
+            _ => 4 + u32::from_le_bytes(*tail.first_chunk()?) as usize,
+        };
+        vectors += usize::from(*kind == 1);
+        rest = tail.get(length..)?;
+    }
+    (vectors * 10 >= TEXTS * 9).then_some(vectors)
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+fn first_difference(native: &[u8], browser: &[u8]) -> String {
+    let at = native.iter().zip(browser).position(|(a, b)| a != b);
+    let at = at.unwrap_or(native.len().min(browser.len()));
+    format!("{} and {} bytes, the first difference at {at}", native.len(), browser.len())
+}

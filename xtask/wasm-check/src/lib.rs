@@ -1,0 +1,178 @@
+//! Show that encodings, proofs and embeddings are the same in the browser as natively.
+//!
+//! [`answer`] is one function from bytes to bytes. `cargo xtask wasm` calls it natively and, through
+//! the exports below, in Node on the module that a browser would load, and compares the bytes. The
+//! module imports nothing: no clock, no randomness, no host function.
+#![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+use anthill_learn::{Embedder as _, StaticModel};
+use anthill_light::verify;
+use anthill_merkle::rfc9162::{self, Sha3Tree};
+use anthill_types::{GenesisHash, hash, ids, testing};
+
+/// First byte of a request: the table of the pinned encodings.
+pub const CONFORMANCE: u8 = 1;
+/// First byte of a request: check a proof; 32 bytes of genesis hash and the bundle follow.
+pub const PROOF: u8 = 2;
+/// First byte of a request: check the proof with each byte altered; as for [`PROOF`].
+pub const ALTERED: u8 = 3;
+/// First byte of a request: embed texts, each a length (u32, little-endian) and its UTF-8.
+pub const EMBED: u8 = 4;
+/// First byte of a request: the RFC 9162 root over SHA3-256 of texts, packed as for [`EMBED`].
+pub const MERKLE: u8 = 5;
+
+/// The answer to a request, the same on every platform. A request that cannot be answered gives
+/// `error: ` and the reason.
+pub fn answer(request: &[u8]) -> Vec<u8> {
+    let given = match request.split_first() {
+        Some((&CONFORMANCE, [])) => testing::conformance().map(String::into_bytes),
+        Some((&PROOF, rest)) => pinned(rest).map(|(pin, proof)| check(proof, &pin).into_bytes()),
+        Some((&ALTERED, rest)) => pinned(rest).map(|(pin, proof)| altered(proof, &pin)),
+        Some((&EMBED, rest)) => texts(rest).map(|texts| embed(&texts)),
+        Some((&MERKLE, rest)) => {
+            texts(rest).map(|texts| rfc9162::root::<Sha3Tree>(&texts).to_vec())
+        }
+        _ => Err("no such request".to_string()),
+    };
+    given.unwrap_or_else(|reason| format!("error: {reason}").into_bytes())
+}
+
+fn pinned(rest: &[u8]) -> Result<(GenesisHash, &[u8]), String> {
+    let (pin, proof) = rest.split_first_chunk().ok_or("a genesis hash has 32 bytes")?;
+    Ok((GenesisHash(*pin), proof))
+}
+
+/// `accepted` and the statements, or `refused` and why.
+fn check(proof: &[u8], pin: &GenesisHash) -> String {
+    match verify(proof, Some(pin)) {
+        Ok(verified) => verified
+            .statements
+            .iter()
+            .fold("accepted".to_string(), |all, s| format!("{all}\n{}: {}", s.kind, s.text)),
+        Err(error) => format!("refused\n{error}"),
+    }
+}
+
+/// How many of the altered copies are refused, of how many, and BLAKE3 over all the reasons.
+fn altered(proof: &[u8], pin: &GenesisHash) -> Vec<u8> {
+    let (mut refused, mut all, mut reasons) = (0u32, 0u32, Vec::new());
+    let mut copy = proof.to_vec();
+    for at in 0..copy.len() {
+        for flip in [0x01, 0x80] {
+            copy[at] ^= flip;
+            let said = check(&copy, pin);
+            copy[at] ^= flip;
+            all += 1;
+            refused += u32::from(said.starts_with("refused"));
+            reasons.extend_from_slice(said.as_bytes());
+        }
+    }
+    let reasons = ids::to_hex(&hash::blake3(&reasons));
+    format!("{refused} of {all} refused, reasons {reasons}").into_bytes()
+}
+
+fn texts(mut rest: &[u8]) -> Result<Vec<&str>, String> {
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let (length, tail) = rest.split_first_chunk().ok_or("a length has 4 bytes")?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (text, tail) = tail.split_at_checked(length).ok_or("a text is cut short")?;
+        found.push(std::str::from_utf8(text).map_err(|e| e.to_string())?);
+        rest = tail;
+    }
+    Ok(found)
+}
+
+/// For each text 1 and its vector (f32, little-endian), or 0, the length of the reason, the reason.
+fn embed(texts: &[&str]) -> Vec<u8> {
+    let model = StaticModel::embedded();
+    let mut out = model.model_hash().to_vec();
+    for text in texts {
+        match model.embed(text) {
+            Ok(vector) => {
+                out.push(1);
+                out.extend(vector.iter().flat_map(|x| x.to_le_bytes()));
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                out.push(0);
+                out.extend((reason.len() as u32).to_le_bytes());
+                out.extend(reason.as_bytes());
+            }
+        }
+    }
+    out
+}
+
+/// The bytes of a genesis hash that is given in hexadecimal.
+///
+/// # Errors
+/// The text is no genesis hash.
+pub fn genesis(text: &str) -> Result<[u8; 32], String> {
+    text.parse::<GenesisHash>().map(|g| g.0).map_err(|e| e.to_string())
+}
+
+/// A request for texts: `kind`, then each text with its length.
+pub fn pack<'t>(kind: u8, texts: impl IntoIterator<Item = &'t str>) -> Vec<u8> {
+    texts.into_iter().fold(vec![kind], |mut out, text| {
+        out.extend((text.len() as u32).to_le_bytes());
+        out.extend(text.as_bytes());
+        out
+    })
+}
+
+/// What the module exports: room for a request, the call, and where its answer lies.
+#[cfg(target_arch = "wasm32")]
+mod exports {
+    use std::sync::{Mutex, PoisonError};
+
+    static BUFFER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+    /// Makes room for a request of so many bytes and says where to write it.
+    #[unsafe(no_mangle)]
+    extern "C" fn anthill_request(length: usize) -> *mut u8 {
+        let mut buffer = BUFFER.lock().unwrap_or_else(PoisonError::into_inner);
+        buffer.clear();
+        buffer.resize(length, 0);
+        buffer.as_mut_ptr()
+    }
+
+    /// Answers the request and gives the answer's length.
+    #[unsafe(no_mangle)]
+    extern "C" fn anthill_call() -> usize {
+        let mut buffer = BUFFER.lock().unwrap_or_else(PoisonError::into_inner);
+        *buffer = crate::answer(&buffer);
+        buffer.len()
+    }
+
+    /// Where the answer lies until the next request.
+    #[unsafe(no_mangle)]
+    extern "C" fn anthill_answer() -> *const u8 {
+        BUFFER.lock().unwrap_or_else(PoisonError::into_inner).as_ptr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_makes_no_sense_is_an_error() {
+        for bad in [&[][..], &[0], &[9, 9], &[CONFORMANCE, 1], &[PROOF, 1], &[EMBED, 1]] {
+            let said = String::from_utf8(answer(bad)).unwrap();
+            assert!(said.starts_with("error: "), "{bad:?}: {said}");
+        }
+        let cut = [&[EMBED], &9u32.to_le_bytes()[..], b"ant"].concat();
+        assert_eq!(answer(&cut), b"error: a text is cut short");
+        let binary = [&[EMBED], &1u32.to_le_bytes()[..], &[0xff]].concat();
+        assert!(answer(&binary).starts_with(b"error: invalid utf-8"));
+    }
+
+    #[test]
+    fn texts_are_embedded_or_say_why_not() {
+        let one = answer(&pack(EMBED, ["an ant hill"]));
+        assert_eq!(one.len(), 32 + 1 + 4 * StaticModel::embedded().dimensions());
+        assert_eq!(answer(&pack(EMBED, [""]))[32], 0);
+    }
+}
