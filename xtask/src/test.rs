@@ -1,6 +1,6 @@
 //! `cargo xtask test`: installs what the tests need, then runs them all in the product's profile.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{run, tidy, wasm};
 
@@ -13,10 +13,23 @@ pub fn run(root: &Path) -> Result<(), String> {
     let python = root.join("target/python/bin/python").display().to_string();
     tidy::run(root)?;
     run::run(root, "cargo", &["build", "--release", "--workspace", "--locked"])?;
-    let environment = [("ANTHILL_PYTHON", python.as_str())];
+    let minilm = pull_minilm(root)?.display().to_string();
+    let environment = [("ANTHILL_PYTHON", python.as_str()), ("ANTHILL_MINILM_DIR", &minilm)];
     let all = ["test", "--release", "--workspace", "--locked", "--no-fail-fast"];
     run::run_with(root, "cargo", &all, &environment)?;
     wasm::run(root)
+}
+
+/// Fetches the full encoder by the product's own command, for its parity test; gives its folder.
+fn pull_minilm(root: &Path) -> Result<PathBuf, String> {
+    let data = root.join("target/minilm");
+    let folder = data.join("models/minilm");
+    if !folder.join("tokenizer.json").exists() {
+        let target = std::env::var("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+        let binary = target.join("release/anthill").display().to_string();
+        run::run(root, &binary, &["--data", &data.display().to_string(), "model", "pull", "minilm"])?;
+    }
+    Ok(folder)
 }
 
 /// Brings the tools that are missing: Node and Python from Debian, packages from PyPI.

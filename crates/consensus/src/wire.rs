@@ -46,6 +46,7 @@ impl Writer {
         }
     }
 
+    #[cfg(feature = "bft")]
     pub(crate) fn optional_uint(&mut self, number: Option<u32>) -> &mut Self {
         match number {
             Some(number) => self.uint(number.into()),
@@ -94,6 +95,7 @@ impl<'b> Reader<'b> {
     }
 
     /// What `read` reads, or `None` for null.
+    #[cfg(feature = "bft")]
     pub(crate) fn optional<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Malformed>,

@@ -30,9 +30,14 @@ impl Models {
         self.0.get(hash)
     }
 
-    /// A model by name.
+    /// A model by name, or by the short name under which it is fetched.
     pub fn by_name(&self, name: &str) -> Option<&Arc<dyn Embedder>> {
-        self.0.values().find(|m| m.name() == name)
+        let full = match name {
+            "minilm" => "all-MiniLM-L6-v2",
+            "static" => "anthill-static-256",
+            other => other,
+        };
+        self.0.values().find(|m| m.name() == full)
     }
 
     /// All models, ascending by hash.

@@ -1,7 +1,9 @@
 //! Models of a node, and answers from its indexes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anthill_learn::{MiniLm, StaticModel};
 use anthill_types::Digest;
@@ -99,6 +101,43 @@ pub fn load_minilm(folder: &Path) -> Result<MiniLm, NodeError> {
         .map_err(|e| fail(e.to_string()))
 }
 
+/// A ready index in memory.
+struct Loaded {
+    /// Time and length of the plan's file: another stamp means another plan.
+    stamp: (SystemTime, u64),
+    plan: Plan,
+    index: Index,
+    /// Place of each passage, by id.
+    places: BTreeMap<String, usize>,
+}
+
+/// The indexes that were asked before, kept in memory.
+#[derive(Default)]
+pub struct Indexes(Mutex<BTreeMap<String, Arc<Loaded>>>);
+
+impl Indexes {
+    /// The index of a name, from memory or from its folder; `None` while it is not ready.
+    fn open(&self, shared: &Shared, name: &str) -> Result<Option<Arc<Loaded>>, IndexError> {
+        let folder = shared.home.index(name);
+        let Ok(metadata) = std::fs::metadata(folder.join("plan.json")) else { return Ok(None) };
+        let stamp = (metadata.modified().unwrap_or(UNIX_EPOCH), metadata.len());
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(name).filter(|l| l.stamp == stamp) {
+            return Ok(Some(found.clone()));
+        }
+        let plan = Plan::load(&folder)?;
+        let Some(plan) = plan.filter(|p| p.digest.is_some()) else { return Ok(None) };
+        let path = folder.join("index.bin");
+        let fail = |e: String| IndexError::Failed(format!("{}: {e}", path.display()));
+        let bytes = std::fs::read(&path).map_err(|e| fail(e.to_string()))?;
+        let index = Index::from_bytes(&bytes).map_err(|e| fail(e.to_string()))?;
+        let places = plan.passages.iter().enumerate().map(|(i, p)| (p.id.clone(), i)).collect();
+        let loaded = Arc::new(Loaded { stamp, plan, index, places });
+        known.insert(name.to_string(), loaded.clone());
+        Ok(Some(loaded))
+    }
+}
+
 /// Answers a question from the node's indexes.
 ///
 /// # Errors
@@ -108,20 +147,22 @@ pub fn ask(shared: &Shared, request: &AskRequest) -> Result<AskReply, IndexError
         return Err(IndexError::Failed("a question has at most 64 KiB and 1 to 100 answers".into()));
     }
     let mut answers = Vec::new();
-    let mut model_name = String::new();
-    for plan in chosen(shared, request.index.as_deref())? {
-        model_name.clone_from(&plan.model);
-        answers.extend(ask_one(shared, &plan, &request.question, request.k)?);
+    let mut models: Vec<String> = Vec::new();
+    for loaded in chosen(shared, request.index.as_deref())? {
+        answers.extend(ask_one(shared, &loaded, &request.question, request.k)?);
+        if !models.contains(&loaded.plan.model) {
+            models.push(loaded.plan.model.clone());
+        }
     }
     answers.sort_by(|a, b| {
         b.score.total_cmp(&a.score).then_with(|| (&a.path, a.start).cmp(&(&b.path, b.start)))
     });
     answers.truncate(request.k);
-    Ok(AskReply { answers, model: model_name })
+    Ok(AskReply { answers, model: models.join(", ") })
 }
 
-/// The plans of the ready indexes that were asked for.
-fn chosen(shared: &Shared, name: Option<&str>) -> Result<Vec<Plan>, IndexError> {
+/// The ready indexes that were asked for.
+fn chosen(shared: &Shared, name: Option<&str>) -> Result<Vec<Arc<Loaded>>, IndexError> {
     let names = match name {
         Some(name) => {
             check_name(name)?;
@@ -129,16 +170,14 @@ fn chosen(shared: &Shared, name: Option<&str>) -> Result<Vec<Plan>, IndexError> 
         }
         None => index_names(shared),
     };
-    let mut plans = Vec::new();
+    let mut found = Vec::new();
     for name in &names {
-        let plan = Plan::load(&shared.home.index(name))?;
-        plans.extend(plan.filter(|p| p.digest.is_some()));
+        found.extend(shared.indexes.open(shared, name)?);
     }
-    match (plans.is_empty(), name) {
-        (false, _) => Ok(plans),
-        (true, Some(name)) => Err(IndexError::Absent(name.to_string())),
-        (true, None) => Err(IndexError::Absent("notes".into())),
+    if found.is_empty() {
+        return Err(IndexError::Absent(name.unwrap_or("notes").to_string()));
     }
+    Ok(found)
 }
 
 fn index_names(shared: &Shared) -> Vec<String> {
@@ -151,27 +190,25 @@ fn index_names(shared: &Shared) -> Vec<String> {
 
 fn ask_one(
     shared: &Shared,
-    plan: &Plan,
+    loaded: &Loaded,
     question: &str,
     k: usize,
 ) -> Result<Vec<Answer>, IndexError> {
     let fail = |e: String| IndexError::Failed(e);
+    let plan = &loaded.plan;
     let hash: Digest =
         plan.model_hash.parse().map_err(|_| fail("the index names no model".into()))?;
     let model = shared.models.get(&hash).ok_or_else(|| IndexError::Model(plan.model.clone()))?;
-    let path = shared.home.index(&plan.name).join("index.bin");
-    let bytes = std::fs::read(&path).map_err(|e| fail(format!("{}: {e}", path.display())))?;
-    let index = Index::from_bytes(&bytes).map_err(|e| fail(e.to_string()))?;
-    index.check_model(&model.model_hash()).map_err(|e| fail(e.to_string()))?;
+    loaded.index.check_model(&model.model_hash()).map_err(|e| fail(e.to_string()))?;
     let vector = model.embed_batch(&[question]).map_err(|e| fail(e.to_string()))?;
     let query = vector.first().map(Vec::as_slice).unwrap_or_default();
-    let found = index.search(query, k, SEARCH_EF.max(k)).map_err(|e| fail(e.to_string()))?;
-    Ok(found.into_iter().filter_map(|(id, score)| answer(plan, &Digest(id), score)).collect())
+    let found = loaded.index.search(query, k, SEARCH_EF.max(k)).map_err(|e| fail(e.to_string()))?;
+    Ok(found.into_iter().filter_map(|(id, score)| answer(loaded, &Digest(id), score)).collect())
 }
 
-fn answer(plan: &Plan, id: &Digest, score: f32) -> Option<Answer> {
-    let id = id.to_string();
-    let at = plan.passages.iter().position(|p| p.id == id)?;
+fn answer(loaded: &Loaded, id: &Digest, score: f32) -> Option<Answer> {
+    let plan = &loaded.plan;
+    let at = *loaded.places.get(&id.to_string())?;
     let passage = plan.passages.get(at)?;
     let part = plan.parts.iter().find(|p| (p.first..p.first + p.count).contains(&at));
     Some(Answer {

@@ -48,6 +48,8 @@ pub struct Shared {
     pub runtime: tokio::runtime::Handle,
     /// What this node does wrong on purpose.
     pub fault: Option<FaultMode>,
+    /// Indexes that were asked before.
+    pub indexes: crate::search::Indexes,
     addresses: RwLock<BTreeMap<NodeKey, Vec<SocketAddr>>>,
     status: RwLock<ChainStatus>,
 }
@@ -114,6 +116,7 @@ impl Shared {
             events: broadcast::channel(EVENT_BUFFER).0,
             runtime: tokio::runtime::Handle::current(),
             fault: parts.fault,
+            indexes: crate::search::Indexes::default(),
             addresses: RwLock::default(),
             status: RwLock::default(),
         }

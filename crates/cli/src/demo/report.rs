@@ -94,7 +94,8 @@ fn timeline(events: &[(f64, String)]) -> String {
     let mut out = format!("<svg width=\"100%\" viewBox=\"0 0 760 {}\" role=\"img\">", events.len() * 24 + 8);
     for (i, (at, text)) in events.iter().enumerate() {
         let (y, x) = (i * 24 + 16, 8.0 + 104.0 * at / last);
-        let text: String = text.chars().take(92).collect();
+        let short: String = text.chars().take(84).collect();
+        let text = if short.len() < text.len() { format!("{short} ...") } else { short };
         out.push_str(&format!(
             "<line x1=\"8\" x2=\"112\" y1=\"{y}\" y2=\"{y}\" stroke=\"#ddd8cc\"/><circle cx=\"{x:.1}\" cy=\"{y}\" r=\"4\" fill=\"#2a6f4e\"/><text x=\"122\" y=\"{}\">{at:.1} s  {}</text>",
             y + 4,

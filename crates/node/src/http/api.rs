@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 use anthill_light::Subject;
 use anthill_types::TaskId;
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::error::{InPath, path};
 use super::{ApiError, App};
 use crate::index::{IndexError, JobView};
 use crate::views::{self, CreditsView, EpochView, PaymentView, StatusView, TaskView};
@@ -21,13 +23,13 @@ use crate::views::{self, CreditsView, EpochView, PaymentView, StatusView, TaskVi
 const MAX_PAYMENTS: u64 = 1000;
 
 /// The process answers.
-#[utoipa::path(get, path = "/healthz", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/healthz", security(()), responses((status = 200, body = String)))]
 pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// The node has a block and, if there are other nodes, a peer.
-#[utoipa::path(get, path = "/readyz", responses((status = 200, body = String), (status = 503, body = String)))]
+#[utoipa::path(get, path = "/readyz", security(()), responses((status = 200, body = String), (status = 503, body = String)))]
 pub async fn readyz(State(app): State<App>) -> Response {
     let shared = &app.handle.shared;
     let alone = shared.state().and_then(|s| s.nodes()).is_ok_and(|n| n.len() <= 1);
@@ -40,14 +42,16 @@ pub async fn readyz(State(app): State<App>) -> Response {
     (status, text).into_response()
 }
 
-/// Prometheus metrics; open on loopback only.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String), (status = 403)))]
+/// Prometheus metrics; open without the token on loopback only.
+#[utoipa::path(get, path = "/metrics", security((), ("token" = [])), responses((status = 200, body = String), (status = 401)))]
 pub async fn metrics(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if !peer.ip().is_loopback() {
-        return Err(ApiError::refused(StatusCode::FORBIDDEN, "metrics are open on loopback only"));
+    if !peer.ip().to_canonical().is_loopback() && !app.gate.admits(&headers) {
+        let message = "from another machine, metrics need the token: `Authorization: Bearer TOKEN`";
+        return Err(ApiError::refused(StatusCode::UNAUTHORIZED, message));
     }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     Ok((kind, crate::metrics::render(&app.handle.shared)).into_response())
@@ -71,8 +75,9 @@ pub struct Newest {
 #[utoipa::path(get, path = "/api/credits", params(Newest), responses((status = 200, body = CreditsView)))]
 pub async fn credits(
     State(app): State<App>,
-    Query(query): Query<Newest>,
+    query: Result<Query<Newest>, QueryRejection>,
 ) -> Result<Json<CreditsView>, ApiError> {
+    let Query(query) = query?;
     Ok(Json(views::credits(&app.handle.shared, query.newest.min(MAX_PAYMENTS))?))
 }
 
@@ -80,8 +85,9 @@ pub async fn credits(
 #[utoipa::path(get, path = "/api/credits/{number}", params(("number" = u64, Path)), responses((status = 200, body = PaymentView), (status = 404)))]
 pub async fn payment(
     State(app): State<App>,
-    Path(number): Path<u64>,
+    number: InPath<u64>,
 ) -> Result<Json<PaymentView>, ApiError> {
+    let number = path(number)?;
     let payment = views::payment(&app.handle.shared.state()?, number)?;
     payment.map(Json).ok_or_else(|| ApiError::absent(format!("there is no payment {number} yet")))
 }
@@ -108,8 +114,9 @@ pub async fn epochs(State(app): State<App>) -> Result<Json<Vec<EpochView>>, ApiE
 #[utoipa::path(get, path = "/api/epochs/{number}", params(("number" = String, Path)), responses((status = 200, body = EpochView), (status = 404)))]
 pub async fn epoch(
     State(app): State<App>,
-    Path(number): Path<String>,
+    number: InPath<String>,
 ) -> Result<Json<EpochView>, ApiError> {
+    let number = path(number)?;
     let state = app.handle.shared.state()?;
     let running = state.chain().epoch;
     let wanted = match number.as_str() {
@@ -126,8 +133,9 @@ pub async fn epoch(
 #[utoipa::path(get, path = "/api/tasks/{id}", params(("id" = String, Path)), responses((status = 200, body = TaskView), (status = 404)))]
 pub async fn task(
     State(app): State<App>,
-    Path(id): Path<String>,
+    id: InPath<String>,
 ) -> Result<Json<TaskView>, ApiError> {
+    let id = path(id)?;
     let id: TaskId = id.parse().map_err(|e: anthill_types::ids::ParseIdError| ApiError::bad(e.to_string()))?;
     let task = views::task(&app.handle.shared.state()?, &id)?;
     task.map(Json).ok_or_else(|| ApiError::absent(format!("there is no task {id}")))
@@ -137,8 +145,9 @@ pub async fn task(
 #[utoipa::path(get, path = "/api/proofs/{subject}", params(("subject" = String, Path)), responses((status = 200, content_type = "application/cbor", body = Vec<u8>), (status = 404)))]
 pub async fn prove(
     State(app): State<App>,
-    Path(subject): Path<String>,
+    subject: InPath<String>,
 ) -> Result<Response, ApiError> {
+    let subject = path(subject)?;
     let subject: Subject =
         subject.parse().map_err(|e: anthill_light::SubjectError| ApiError::bad(e.to_string()))?;
     let bundle = app.handle.prove(subject).await??;
@@ -155,8 +164,9 @@ pub async fn jobs(State(app): State<App>) -> Json<Vec<JobView>> {
 #[utoipa::path(get, path = "/api/jobs/{name}", params(("name" = String, Path)), responses((status = 200, body = JobView), (status = 404)))]
 pub async fn job(
     State(app): State<App>,
-    Path(name): Path<String>,
+    name: InPath<String>,
 ) -> Result<Json<JobView>, ApiError> {
+    let name = path(name)?;
     let job = app.handle.jobs.get(&name);
     Ok(Json(job.ok_or(IndexError::Absent(name.chars().take(64).collect()))?))
 }

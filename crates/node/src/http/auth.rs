@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
+use anthill_types::hash::sha3;
+use anthill_types::ids::to_hex;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -10,12 +12,11 @@ use axum::response::Response;
 
 use super::{ApiError, App};
 
-/// Name of the dashboard's cookie.
-pub const COOKIE: &str = "anthill";
-
-/// The token, and the names by which this server may be called.
+/// The token, the dashboard's cookie, and the names by which this server may be called.
 pub struct Gate {
     token: String,
+    cookie: String,
+    session: String,
     hosts: Vec<String>,
 }
 
@@ -27,16 +28,32 @@ impl Gate {
         if address.ip().is_loopback() || address.ip().is_unspecified() {
             hosts.extend(["127.0.0.1", "localhost", "[::1]"].map(|h| format!("{h}:{port}")));
         }
-        Self { token, hosts }
+        // Cookies know no ports: the name keeps the nodes of one machine apart, and the value is not
+        // the token, since a browser sends it to every server on this host name.
+        let session = to_hex(&sha3(&[b"anthill dashboard cookie v1", token.as_bytes()]));
+        Self { token, cookie: format!("anthill-{port}"), session, hosts }
     }
 
-    /// The token, for the cookie.
-    pub fn token(&self) -> &str {
-        &self.token
+    /// The header that signs a browser in.
+    pub fn set_cookie(&self) -> String {
+        format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie, self.session)
     }
 
-    fn opens(&self, given: &str) -> bool {
-        same(given.as_bytes(), self.token.as_bytes())
+    /// True when the token or the cookie is right.
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
+        let given = text(headers, header::AUTHORIZATION).and_then(|v| v.split_once(' '));
+        let bearer = given.filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+        match bearer {
+            Some((_, token)) => same(token.trim().as_bytes(), self.token.as_bytes()),
+            None => self.cookie(headers).is_some_and(|c| same(c.as_bytes(), self.session.as_bytes())),
+        }
+    }
+
+    fn cookie<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let all = headers.get_all(header::COOKIE).into_iter().filter_map(|v| v.to_str().ok());
+        let mut pairs =
+            all.flat_map(|line| line.split(';')).filter_map(|p| p.trim().split_once('='));
+        pairs.find(|(name, _)| *name == self.cookie).map(|(_, value)| value)
     }
 
     fn knows_host(&self, host: &str) -> bool {
@@ -54,24 +71,13 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|v| v.to_str().ok());
-    let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|p| p.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
-}
-
 /// Lets a request in that carries the token.
 pub async fn require_token(
     State(app): State<App>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let headers = request.headers();
-    let bearer = text(headers, header::AUTHORIZATION).and_then(|v| {
-        let (kind, token) = v.split_once(' ')?;
-        kind.eq_ignore_ascii_case("bearer").then_some(token.trim())
-    });
-    if bearer.or(cookie(headers)).is_some_and(|t| app.gate.opens(t)) {
+    if app.gate.admits(request.headers()) {
         return Ok(next.run(request).await);
     }
     app.handle.shared.metrics.refused.fetch_add(1, Ordering::Relaxed);
@@ -88,10 +94,11 @@ pub async fn check_origin(
     let metrics = &app.handle.shared.metrics;
     metrics.requests.fetch_add(1, Ordering::Relaxed);
     let headers = request.headers();
+    let one_host = headers.get_all(header::HOST).iter().count() <= 1;
     let host = text(headers, header::HOST).or(request.uri().authority().map(|a| a.as_str()));
     let origin = text(headers, header::ORIGIN);
     let own_origin = |o: &str| o.strip_prefix("http://").is_some_and(|h| app.gate.knows_host(h));
-    if host.is_some_and(|h| app.gate.knows_host(h)) && origin.is_none_or(own_origin) {
+    if one_host && host.is_some_and(|h| app.gate.knows_host(h)) && origin.is_none_or(own_origin) {
         return Ok(next.run(request).await);
     }
     metrics.refused.fetch_add(1, Ordering::Relaxed);
@@ -108,6 +115,28 @@ mod tests {
         let gate = Gate::new("t".into(), SocketAddr::from(([127, 0, 0, 1], 4477)));
         assert!(gate.knows_host("localhost:4477") && gate.knows_host("127.0.0.1:4477"));
         assert!(!gate.knows_host("evil.example:4477") && !gate.knows_host("localhost"));
-        assert!(gate.opens("t") && !gate.opens("") && !gate.opens("tt") && !gate.opens("u"));
+    }
+
+    #[test]
+    fn token_and_cookie_open_and_nothing_else_does() {
+        let gate = Gate::new("t".into(), SocketAddr::from(([127, 0, 0, 1], 4477)));
+        let admits = |name: &'static str, value: &str| {
+            gate.admits(&HeaderMap::from_iter([(
+                header::HeaderName::from_static(name),
+                value.parse().unwrap(),
+            )]))
+        };
+        assert!(admits("authorization", "Bearer t") && admits("authorization", "bearer  t"));
+        for wrong in ["Bearer tt", "Bearer ", "Bearer", "Basic t", "t", "Bearer u"] {
+            assert!(!admits("authorization", wrong), "{wrong}");
+        }
+        let set = gate.set_cookie();
+        let pair = set.split(';').next().unwrap();
+        assert!(admits("cookie", pair) && admits("cookie", &format!("a=b; {pair};c=d")));
+        for wrong in ["anthill-4477=t", "anthill-4477=", "anthill=t", "anthill-4477"] {
+            assert!(!admits("cookie", wrong), "{wrong}");
+        }
+        let other = Gate::new("t".into(), SocketAddr::from(([127, 0, 0, 1], 4478)));
+        assert_ne!(set, other.set_cookie());
     }
 }

@@ -1,19 +1,50 @@
 //! The dashboard: one page and its assets, embedded in the program.
 
-use axum::extract::{Path, Query, State};
-use axum::http::header;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::{ApiError, App, auth};
+use super::error::{InPath, path};
+use super::{ApiError, App};
 
 const PAGE: &str = include_str!("../../dashboard/index.html");
-const ASSETS: [(&str, &str, &str); 2] = [
-    ("app.js", "text/javascript", include_str!("../../dashboard/app.js")),
-    ("style.css", "text/css", include_str!("../../dashboard/style.css")),
+
+macro_rules! script {
+    ($name:literal) => {
+        ($name, "text/javascript; charset=utf-8", include_str!(concat!("../../dashboard/", $name)))
+    };
+}
+
+const CSS: &str = "text/css; charset=utf-8";
+/// Name, media type and text of each file; `vendor/README.md` says where the vendored ones are from.
+const ASSETS: [(&str, &str, &str); 13] = [
+    script!("app.js"),
+    script!("api.js"),
+    script!("charts.js"),
+    script!("detail.js"),
+    script!("dom.js"),
+    script!("feed.js"),
+    script!("money.js"),
+    script!("network.js"),
+    script!("work.js"),
+    ("style.css", CSS, include_str!("../../dashboard/style.css")),
+    (
+        "uPlot.LICENSE",
+        "text/plain; charset=utf-8",
+        include_str!("../../dashboard/vendor/uPlot.LICENSE"),
+    ),
+    ("uPlot.min.css", CSS, include_str!("../../dashboard/vendor/uPlot.min.css")),
+    (
+        "uPlot.esm.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../../dashboard/vendor/uPlot.esm.js"),
+    ),
 ];
-/// Nothing is loaded from elsewhere, and no page frames this one.
-const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+
+/// Nothing is loaded from elsewhere, no text becomes script or style, and no page frames this one.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A one-time code.
 #[derive(Deserialize)]
@@ -22,24 +53,29 @@ pub struct Login {
 }
 
 /// The page; with a valid one-time code it sets the cookie first.
-pub async fn page(State(app): State<App>, Query(login): Query<Login>) -> Response {
-    if let Some(code) = login.code {
-        if !app.handle.redeem_code(&code) {
-            let message = "this code was used already, or is none: `anthill up` or `anthill status` shows a fresh address";
-            return ApiError::refused(axum::http::StatusCode::UNAUTHORIZED, message).into_response();
-        }
-        let cookie = format!(
-            "{}={}; HttpOnly; SameSite=Strict; Path=/",
-            auth::COOKIE,
-            app.gate.token()
-        );
-        return ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response();
+///
+/// A code that is used up gives the page all the same, with status 401: it says how to get a fresh
+/// link. In a browser that is signed in, an old link just opens the page.
+pub async fn page(
+    State(app): State<App>,
+    headers: HeaderMap,
+    login: Result<Query<Login>, QueryRejection>,
+) -> Response {
+    let Some(code) = login.ok().and_then(|Query(login)| login.code) else {
+        return serve("text/html; charset=utf-8", PAGE);
+    };
+    if app.handle.redeem_code(&code) {
+        return ([(header::SET_COOKIE, app.gate.set_cookie())], Redirect::to("/")).into_response();
     }
-    serve("text/html; charset=utf-8", PAGE)
+    if app.gate.admits(&headers) {
+        return Redirect::to("/").into_response();
+    }
+    (StatusCode::UNAUTHORIZED, serve("text/html; charset=utf-8", PAGE)).into_response()
 }
 
 /// One of the page's files.
-pub async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
+pub async fn asset(name: InPath<String>) -> Result<Response, ApiError> {
+    let name = path(name)?;
     let found = ASSETS.iter().find(|(n, ..)| *n == name);
     let (_, kind, text) = found.ok_or_else(|| ApiError::absent("there is no such file"))?;
     Ok(serve(kind, text))
@@ -50,7 +86,39 @@ fn serve(kind: &'static str, text: &'static str) -> Response {
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     (headers, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every file that the page or a script asks for is served, and every file that is served is used.
+    #[test]
+    fn page_and_assets_fit_together() {
+        let scripts = ASSETS.iter().filter(|(name, ..)| *name != "uPlot.esm.js");
+        let all: String = scripts.map(|(_, _, text)| *text).chain([PAGE]).collect();
+        for (name, ..) in ASSETS {
+            let (page, import) = (format!("/assets/{name}"), format!("from './{name}'"));
+            assert!(all.contains(&page) || all.contains(&import), "{name} is not used");
+        }
+        let imports = all.split("from './").skip(1).chain(all.split("\"/assets/").skip(1));
+        for name in imports.filter_map(|rest| rest.split(['\'', '"']).next()) {
+            assert!(ASSETS.iter().any(|(n, ..)| *n == name), "{name} is not served");
+        }
+    }
+
+    /// The policy forbids inline script and style, and text from outside never becomes markup.
+    #[test]
+    fn page_needs_no_inline_code() {
+        assert!(!PAGE.contains("style=") && !PAGE.contains(" onclick") && !PAGE.contains("<style"));
+        for (name, _, text) in ASSETS.iter().filter(|(name, ..)| !name.starts_with("uPlot")) {
+            for banned in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+                assert!(!text.contains(banned), "{name} has {banned}");
+            }
+        }
+    }
 }

@@ -1,44 +1,88 @@
 //! Errors of the API, in the form that OpenAI's clients understand.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::http::{StatusCode, Uri};
+use axum::extract::Path;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::index::IndexError;
 use crate::proofs::ProveError;
+use crate::workers::WorkError;
+
+/// A part of the path, or why it is none.
+pub type InPath<T> = Result<Path<T>, PathRejection>;
+
+/// The part of the path.
+///
+/// # Errors
+/// It is not what the route takes.
+pub fn path<T>(part: InPath<T>) -> Result<T, ApiError> {
+    part.map(|Path(value)| value).map_err(|r| ApiError::bad(r.body_text()))
+}
 
 /// An error with its HTTP status.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
+    code: &'static str,
     message: String,
 }
 
+/// What programs go by when the handler names nothing more precise.
+fn code(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "invalid_api_key",
+        StatusCode::FORBIDDEN => "forbidden",
+        StatusCode::NOT_FOUND => "not_found",
+        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::CONFLICT => "conflict",
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
+        StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+        status if status.is_server_error() => "server_error",
+        _ => "invalid_request",
+    }
+}
+
 impl ApiError {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, code: code(status), message: message.into() }
+    }
+
     /// The request makes no sense.
     pub fn bad(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+        Self::new(StatusCode::BAD_REQUEST, message)
     }
 
     /// What was asked for does not exist.
     pub fn absent(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::NOT_FOUND, message: message.into() }
+        Self::new(StatusCode::NOT_FOUND, message)
     }
 
     /// The caller may not.
     pub fn refused(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self::new(status, message)
     }
 
     /// The node failed.
     pub fn failed(message: impl ToString) -> Self {
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, message: message.to_string() }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message.to_string())
+    }
+
+    /// The node cannot do it now, and may later.
+    pub fn unavailable(message: impl ToString) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message.to_string())
     }
 
     /// The state does not allow it now.
     pub fn conflict(message: impl ToString) -> Self {
-        Self { status: StatusCode::CONFLICT, message: message.to_string() }
+        Self::new(StatusCode::CONFLICT, message.to_string())
+    }
+
+    /// The same with a code of its own.
+    pub fn with_code(self, code: &'static str) -> Self {
+        Self { code, ..self }
     }
 }
 
@@ -46,15 +90,43 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let kind = if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
         let body = serde_json::json!({
-            "error": { "message": self.message, "type": kind, "param": null, "code": self.status.as_u16() }
+            "error": { "message": self.message, "type": kind, "param": null, "code": self.code }
         });
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let bearer = header::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        response
     }
 }
 
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
-        Self { status: rejection.status(), message: rejection.body_text() }
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let most = super::MAX_BODY >> 20;
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {most} MiB: send less at once"))
+            }
+            // OpenAI answers 400 to a body of the wrong shape too.
+            StatusCode::UNPROCESSABLE_ENTITY => Self::bad(rejection.body_text()),
+            status => Self::new(status, rejection.body_text()),
+        }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad(rejection.body_text())
+    }
+}
+
+impl From<WorkError> for ApiError {
+    fn from(error: WorkError) -> Self {
+        match error {
+            WorkError::Full | WorkError::Stopped => Self::unavailable(error),
+            WorkError::Sandbox(_) => Self::failed(error),
+        }
     }
 }
 
@@ -99,5 +171,14 @@ impl From<IndexError> for ApiError {
 
 /// No such route.
 pub async fn not_found(uri: Uri) -> ApiError {
-    ApiError::absent(format!("there is no {}; /openapi.json lists all routes", uri.path()))
+    let path: String = uri.path().chars().take(200).collect();
+    ApiError::absent(format!("there is no {path}; /openapi.json lists all routes"))
+        .with_code("unknown_route")
+}
+
+/// The route has no such method.
+pub async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    let message = format!("{path} has no method {method}; /openapi.json lists all routes");
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }

@@ -1,7 +1,7 @@
 //! The HTTP API: one axum router behind token, Host and Origin checks.
 //!
 //! Every route but `/healthz`, `/readyz` and the dashboard's static files needs the token, as a bearer
-//! or as the cookie that a one-time code buys; `/metrics` is open on loopback
+//! or as the cookie that a one-time code buys; `/metrics` is open without it on loopback only
 //! (`docs/spec/protocol.md` 17).
 
 mod api;
@@ -102,6 +102,7 @@ fn router(app: App) -> Router {
         .route("/", get(dashboard::page))
         .route("/assets/{name}", get(dashboard::asset))
         .fallback(error::not_found)
+        .method_not_allowed_fallback(error::wrong_method)
         .layer(from_fn_with_state(app.clone(), auth::check_origin))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)

@@ -7,16 +7,17 @@ use anthill_types::Digest;
 use anthill_types::task::program;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
+use super::error::{InPath, path};
 use super::{ApiError, App};
 use crate::programs::{MAX_TEXT, MAX_TEXTS, decode_output, embed_input, embed_params, text_cost};
 use crate::workers::Job;
 
 /// One text or several.
 #[derive(Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "input is a text or a list of texts (token numbers are not taken)")]
 pub enum Texts {
     /// One.
     One(String),
@@ -34,6 +35,9 @@ pub struct EmbeddingsRequest {
     /// `float` (default) or `base64` (little-endian f32).
     #[serde(default)]
     encoding_format: Option<String>,
+    /// Length of the vectors: only the model's own is possible.
+    #[serde(default)]
+    dimensions: Option<usize>,
 }
 
 /// One embedding.
@@ -117,9 +121,9 @@ pub async fn models(State(app): State<App>) -> Json<ModelList> {
 #[utoipa::path(get, path = "/v1/models/{id}", params(("id" = String, Path)), responses((status = 200, body = ModelView), (status = 404)))]
 pub async fn model(
     State(app): State<App>,
-    Path(id): Path<String>,
+    id: InPath<String>,
 ) -> Result<Json<ModelView>, ApiError> {
-    Ok(Json(view(find(&app, &id)?)))
+    Ok(Json(view(find(&app, &path(id)?)?)))
 }
 
 fn find<'a>(app: &'a App, name: &str) -> Result<&'a Arc<dyn Embedder>, ApiError> {
@@ -128,6 +132,7 @@ fn find<'a>(app: &'a App, name: &str) -> Result<&'a Arc<dyn Embedder>, ApiError>
         let own = StaticModel::embedded().name();
         let name: String = name.chars().take(80).collect();
         ApiError::absent(format!("there is no model {name:?} on this node: use {own:?}, or fetch the full encoder with `anthill model pull minilm`"))
+            .with_code("model_not_found")
     })
 }
 
@@ -149,6 +154,13 @@ pub async fn embeddings(
         Some("base64") => true,
         Some(_) => return Err(ApiError::bad("encoding_format is float or base64")),
     };
+    let own = model.dimensions();
+    if request.dimensions.is_some_and(|d| d != own) {
+        return Err(ApiError::bad(format!("vectors of {} have {own} dimensions", request.model)));
+    }
+    if app.handle.shared.workers.limits().is_paused() {
+        return Err(ApiError::unavailable("this node is paused: `anthill resume` lets it work"));
+    }
     let refs: Vec<&str> = texts.iter().map(String::as_str).collect();
     let job = Job {
         program: program::embed(),
@@ -156,7 +168,7 @@ pub async fn embeddings(
         input: embed_input(&refs),
         cost_limit: refs.iter().map(|t| text_cost(model.as_ref(), t)).sum(),
     };
-    let outcome = app.handle.shared.workers.run(job).await.map_err(ApiError::failed)?;
+    let outcome = app.handle.shared.workers.run(job).await?;
     let vectors = outcome.result.ok().and_then(|b| decode_output(&b, texts.len()));
     let vectors = vectors.ok_or_else(|| ApiError::failed("the model gave no vectors"))?;
     let tokens = texts.iter().map(|t| model.token_count(t)).sum();

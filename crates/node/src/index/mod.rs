@@ -39,7 +39,7 @@ pub enum IndexError {
     #[error("there is no model {0:?} on this node: `anthill model list` shows what is here, `anthill model pull minilm` fetches the full encoder")]
     Model(String),
     /// An index of this name was made with another model.
-    #[error("index {name:?} was made with model {model}: vectors of two models cannot be mixed; choose another --name, or remove it first")]
+    #[error("index {name:?} was made with model {model}: vectors of two models cannot be mixed; choose another --name")]
     OtherModel {
         /// The index.
         name: String,
