@@ -274,6 +274,8 @@ fn a_subject_has_one_spelling() {
     assert!(matches!(refusal(&other), VerifyError::Magic(m) if m == "anthill-proof/2"));
     assert!(matches!(verify(b"hello", None), Err(VerifyError::Decode(_))));
     assert!(matches!(verify(&[], None), Err(VerifyError::Decode(_))));
+    let long = vec![0x80; Bundle::MAX + 1];
+    assert!(matches!(verify(&long, None), Err(VerifyError::Decode(DecodeError::TooLong { .. }))));
 }
 
 /// The file that readers in other languages and the browser check start from. It was made from

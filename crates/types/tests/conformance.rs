@@ -120,6 +120,24 @@ fn a_longer_input_than_the_bound_is_refused_before_it_is_read() {
     assert_eq!(error, DecodeError::TooLong { what: "header", len: 4097, max: 4096 });
 }
 
+/// What a hostile peer may send: lengths far beyond the input, and arrays as deep as it is long.
+#[test]
+fn claims_that_the_input_cannot_keep_are_refused_without_room_for_them() {
+    let malformed = |error: &DecodeError| matches!(error, DecodeError::Malformed { .. });
+    for head in ["9b0fffffffffffffff", "9bffffffffffffffff", "9affffffff"] {
+        let list = [&[0x81], &ids::from_hex(head).unwrap()[..]].concat();
+        assert!(malformed(&ValidatorSet::from_bytes(&list).unwrap_err()), "{head}");
+    }
+    for head in ["5b0fffffffffffffff", "5bffffffffffffffff", "c25bffffffffffffffff"] {
+        let account = [&[0x82], &ids::from_hex(head).unwrap()[..], &[0]].concat();
+        assert!(malformed(&Account::from_bytes(&account).unwrap_err()), "{head}");
+    }
+    // A third field, which no account has, of 4 million nested arrays.
+    let deep = [&[0x83, 0, 0], vec![0x81; 4_000_000].as_slice(), &[0]].concat();
+    let error = Account::from_bytes(&deep).unwrap_err();
+    assert_eq!(error, DecodeError::NotCanonical { what: "account" });
+}
+
 /// How many fields an array-encoded type writes, over many values.
 fn lengths<T: Generate + minicbor::Encode<()>>(name: &str) -> BTreeSet<u64> {
     let mut source = Source::new(name);
