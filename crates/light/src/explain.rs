@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use crate::bundle::{Bundle, MAGIC, MAX_ENTRIES, Subject, SubjectError};
 use crate::header::{HeaderError, verify_header};
+use crate::scores::{Scores, decimal};
 
 /// Why a proof is refused.
 #[derive(Debug, Error)]
@@ -62,7 +63,7 @@ pub enum VerifyError {
 /// One proved sentence with its place in the chain of reasons.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Statement {
-    /// `block`, `payment`, `epoch`, `leaf`, `task`, `receipt`, `slash`, `account` or `node`.
+    /// `block`, `payment`, `epoch`, `score`, `leaf`, `task`, `receipt`, `slash`, `account` or `node`.
     pub kind: &'static str,
     /// The sentence.
     pub text: String,
@@ -209,11 +210,6 @@ fn state_subject(facts: &mut Facts<'_>, subject: &Subject) -> Result<(), VerifyE
     }
 }
 
-/// A nano value as a decimal with four places.
-pub fn decimal(nano: u64) -> String {
-    format!("{}.{:04}", nano / 1_000_000_000, nano % 1_000_000_000 / 100_000)
-}
-
 fn state_payment(facts: &mut Facts<'_>, number: u64) -> Result<(), VerifyError> {
     let payment: Payment = facts.get(&keys::payment(number), "the payment is missing")?;
     if payment.number != number {
@@ -242,6 +238,20 @@ fn state_reward(facts: &mut Facts<'_>, payment: &Payment, epoch: u64) -> Result<
     if row.payment != Some(payment.number) || row.reward != payment.amount {
         return Err(VerifyError::Contradiction("the epoch's reward is another"));
     }
+    let scores = Scores::read(&row.message.0);
+    let scores = scores.ok_or(VerifyError::Contradiction("the leaf's message is not readable"))?;
+    facts.say(
+        "score",
+        format!(
+            "E {} Q {} I {} T {} give node {} the score {}",
+            decimal(scores.e),
+            decimal(scores.q),
+            decimal(scores.i),
+            decimal(scores.t),
+            payment.node.short(),
+            decimal(scores.score)
+        ),
+    );
     let leaf = sha3(&[&[0], &row.message.0]);
     let text = format!(
         "leaf {}: node {} earned {} of the pool's {} rUv",

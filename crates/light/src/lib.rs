@@ -10,6 +10,7 @@
 pub mod bundle;
 pub mod explain;
 pub mod header;
+pub mod scores;
 
 pub use bundle::{Bundle, Entry, Subject, SubjectError};
 pub use explain::{Statement, Verified, VerifyError, verify};

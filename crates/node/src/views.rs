@@ -1,7 +1,7 @@
 //! The state as people and programs read it: plain values for JSON, tables and the dashboard.
 
 use anthill_ledger::{LedgerError, State};
-use anthill_light::explain::decimal;
+use anthill_light::scores::{Scores, decimal};
 use anthill_store::Store;
 use anthill_types::state::{
     Account, EpochRecord, NodeRecord, Payment, PaymentReason, Phase, Supply, TaskRecord,
@@ -378,7 +378,7 @@ pub fn epoch(state: &State<'_>, number: u64) -> Result<Option<EpochView>, Ledger
 }
 
 fn epoch_row(row: &anthill_types::state::EpochRow) -> EpochRowView {
-    let metrics = Metrics::read(&row.message.0).unwrap_or_default();
+    let metrics = Scores::read(&row.message.0).unwrap_or_default();
     EpochRowView {
         node: row.node.to_string(),
         tasks: row.tasks,
@@ -393,34 +393,6 @@ fn epoch_row(row: &anthill_types::state::EpochRow) -> EpochRowView {
         payment: row.payment,
         leaf: anthill_types::ids::to_hex(&anthill_types::hash::sha3(&[&[0], &row.message.0])),
         slashed: row.slashed.to_string(),
-    }
-}
-
-#[derive(Default)]
-struct Metrics {
-    e: u64,
-    q: u64,
-    i: u64,
-    t: u64,
-    score: u64,
-}
-
-impl Metrics {
-    /// Reads the numbers of a canonical PoEI message (a CBOR map with text keys).
-    fn read(message: &[u8]) -> Option<Self> {
-        let mut d = minicbor::Decoder::new(message);
-        let mut metrics = Self::default();
-        for _ in 0..d.map().ok()?? {
-            match d.str().ok()? {
-                "E" => metrics.e = d.u64().ok()?,
-                "Q" => metrics.q = d.u64().ok()?,
-                "I" => metrics.i = d.u64().ok()?,
-                "T" => metrics.t = d.u64().ok()?,
-                "score" => metrics.score = d.u64().ok()?,
-                _ => d.skip().ok()?,
-            }
-        }
-        Some(metrics)
     }
 }
 

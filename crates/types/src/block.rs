@@ -127,7 +127,7 @@ pub struct Block {
 }
 
 wire! {
-    ValidatorSet = "validator set", max 64 * 1024;
+    ValidatorSet = "validator set", max 128 * 1024;
     Header = "header", max 4096;
     Block = "block";
 }

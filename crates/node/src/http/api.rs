@@ -65,6 +65,7 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusView>, ApiError
 
 /// How many payments to show.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Newest {
     /// The newest so many payments, at most 1000.
     #[serde(default)]
@@ -125,7 +126,7 @@ pub async fn epoch(
     };
     let epoch = wanted.map(|n| views::epoch(&state, n)).transpose()?.flatten();
     epoch.map(Json).ok_or_else(|| {
-        ApiError::absent(format!("epoch {number} is not closed yet: epoch {running} is running"))
+        ApiError::absent(format!("no such epoch is closed ({number}): epoch {running} is running"))
     })
 }
 
