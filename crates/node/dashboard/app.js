@@ -95,8 +95,11 @@ function start() {
   wireIndex(() => refresh('jobs'));
   wireAsk();
   wireEpochs();
-  get('/api/status').then(() => listen(heard, state), (error) => {
-    if (error.status !== 401) listen(heard, state);
+  // The first status gives each node its colour, before anything else is drawn.
+  refreshStatus().then(() => listen(heard, state), (error) => {
+    if (error.status === 401) return;
+    notice(error.message, true);
+    listen(heard, state);
   });
 }
 

@@ -58,10 +58,10 @@ export class Rate {
   make(host, width, variable) {
     const fill = css(variable);
     return new uPlot({
-      width, height: HEIGHT, legend: { show: false }, padding: [6, 4, 0, 0],
+      width, height: HEIGHT, legend: { show: false }, padding: [6, 24, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false }, sync: { key: 'rates' } },
       scales: { y: { range: (_, __, max) => [0, Math.max(1, max)] } },
-      axes: [axis({ space: 80, size: 20, values: (_, ticks) => ticks.map((t) => clock(new Date(t * 1000))) }),
+      axes: [axis({ space: 80, size: 20, values: (u, ticks) => ticks.map((t) => t < u.scales.x.min + 20 ? null : clock(new Date(t * 1000))) }),
         axis({ size: 34, space: 24, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000] })],
       series: [{}, { fill, stroke: fill, width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.8, 12], align: 1 }) }],
       hooks: { setCursor: [(u) => { this.hovered = u.cursor.idx; this.say(u.data); }] },
@@ -86,7 +86,6 @@ export class Rate {
   }
 }
 
-const SHOWN_EPOCHS = 40;
 const SHOWN_NODES = 7;
 
 /** Stacked bars: what each node earned in each epoch. */
@@ -101,7 +100,7 @@ export class Rewards {
 
   /** `epochs` as the node gives them, newest first. */
   set(epochs) {
-    this.epochs = epochs.slice(0, SHOWN_EPOCHS).reverse();
+    this.epochs = [...epochs].reverse();
     const earned = new Map();
     for (const { rows } of this.epochs) {
       for (const row of rows) earned.set(row.node, (earned.get(row.node) ?? 0) + Number(row.reward));

@@ -9,7 +9,7 @@ export function h(tag, attributes = {}, ...children) {
     else if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? '' : value);
   }
-  element.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  element.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
   return element;
 }
 
@@ -63,16 +63,17 @@ export function micro(amount) {
   return BigInt(whole) * 1000000n + BigInt(part.padEnd(6, '0'));
 }
 
-/** An amount with its thousands apart, exact; at most `decimals` decimals, cut and not rounded. */
+/** An amount with its thousands apart; from 1 rUv on at most `decimals` decimals, cut and not rounded. */
 export function rUv(amount, decimals = 6) {
   const [whole, part = ''] = amount.split('.');
-  const kept = part.slice(0, decimals);
+  const kept = whole === '0' ? part : part.slice(0, decimals);
   return grouped(whole) + (kept ? `.${kept}` : '');
 }
 
 export const grouped = (whole) => String(whole).replace(/\B(?=(\d{3})+$)/g, '\u202f');
 export const count = (n, one, many = `${one}s`) => `${grouped(n)} ${n === 1 ? one : many}`;
-export const short = (id) => id.slice(0, 8);
+/** What tells ids apart at a glance: the first digits of a hash, the last letters of a content id. */
+export const short = (id) => id.startsWith('bafk') ? `\u2026${id.slice(-8)}` : id.slice(0, 8);
 export const clock = (date = new Date()) => date.toLocaleTimeString([], { hour12: false });
 
 /** `4:05`, or `1:02:03`. */
@@ -85,7 +86,7 @@ export function duration(ms) {
 }
 
 /** A decimal between 0 and 1 with a line of that length below it. */
-export const metric = (text) => h('span', { class: 'metric', '--v': Math.min(1, Number(text)) }, Number(text).toFixed(2));
+export const metric = (text) => h('span', { class: 'metric', '--v': Math.min(1, Number(text)) }, text);
 
 const COLOURS = 8;
 const places = new Map();

@@ -4,7 +4,7 @@ import { $, clock, count, h, nodeName, nodeNames, rUv, short } from './dom.js';
 
 const KEPT = 200;
 const EACH = 4;
-const PHASES = { queued: 'queued', assigned: 'drawn', doubted: 'doubted', provisional: 'accepted', final: 'final', refunded: 'refunded' };
+const PHASES = { queued: 'queued', assigned: 'drawn', doubted: 'in doubt, validators compute again', provisional: 'accepted', final: 'final', refunded: 'refunded' };
 const KINDS = [['block', 'blocks', false], ['task', 'tasks', true], ['payment', 'payments', true],
   ['epoch', 'epochs', true], ['peer', 'peers', true], ['job', 'jobs', true]];
 
@@ -25,7 +25,7 @@ const TEXTS = {
   job: (e) => [`index ${e.name}: ${e.stage}, ${e.done} of ${e.total} tasks`],
 };
 
-const serious = (e) => e.phase === 'doubted' || e.reason === 'slash' || e.failed?.length > 0;
+const serious = (e) => e.reason === 'slash' || e.failed?.length > 0;
 
 export class Feed {
   constructor() {
@@ -40,7 +40,7 @@ export class Feed {
       });
       return h('label', {}, box, name);
     }));
-    this.list.append(h('li', { class: 'muted', 'data-kind': 'none' }, h('span', {}), h('span', {}, 'Nothing has happened since this page was opened.')));
+    this.list.append(h('li', { class: 'muted', 'data-kind': 'none' }, h('span', {}), h('span', {}, 'Nothing of this has happened since the page was opened.')));
     setInterval(() => this.flush(), 300);
   }
 
@@ -58,8 +58,8 @@ export class Feed {
       groups.get(key).push(event);
     }
     this.queue = [];
-    this.list.querySelector('[data-kind=none]')?.remove();
     const rows = [...groups.values()].flatMap((events) => this.rows(events)).reverse();
+    if (rows.some((row) => !row.hidden)) this.list.querySelector('[data-kind=none]')?.remove();
     const top = this.list.scrollTop;
     const before = this.list.scrollHeight;
     this.list.prepend(...rows);

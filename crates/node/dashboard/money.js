@@ -57,7 +57,7 @@ export async function refreshEpochs(left) {
   epochs = await get('/api/epochs');
   const newest = epochs[0]?.epoch;
   for (const id of ['epoch', 'epoch-proof']) $(id).hidden = epochs.length === 0;
-  show($('epoch'), epochs.map((e) => e.epoch), () => epochs.map((e) => h('option', { value: e.epoch }, `epoch ${e.epoch}${e.epoch === newest ? ' (newest)' : ''}`)));
+  show($('epoch'), epochs.map((e) => [e.epoch, e.pool]), () => epochs.map((e) => h('option', { value: e.epoch }, `epoch ${e.epoch}${e.epoch === newest ? ' (newest)' : ''}: ${rUv(e.pool)} rUv`)));
   if (!epochs.some((e) => e.epoch === chosen)) chosen = null;
   $('epoch').value = chosen ?? newest ?? '';
   rewards.set(epochs);

@@ -74,7 +74,7 @@ function showNodes({ nodes }) {
     ['Final', (n) => grouped(n.tasks), { num: true, title: 'final results in this epoch' }],
     ['Wrong', (n) => bad(grouped(n.wrong), n.wrong > 0), { num: true, title: 'results proved wrong in this epoch' }],
     ['Late', (n) => h('span', { class: n.late ? 'warn' : 'muted' }, grouped(n.late)), { num: true, title: 'missed deadlines in this epoch' }],
-    ['State', (n) => n.resting ? h('span', { class: 'warn', title: 'draws no work until the next epoch' }, 'resting') : n.offered === 0 ? h('span', { class: 'muted' }, 'offers nothing') : 'working'],
+    ['State', (n) => n.resting ? h('span', { class: 'warn', title: 'draws no work until the next epoch' }, 'resting') : n.offered === 0 ? h('span', { class: 'muted' }, 'offers nothing') : 'takes work'],
   ];
   show($('nodes-body'), nodes, () => nodes.length === 0
     ? empty('No node is registered yet.', 'The first block registers this one.')

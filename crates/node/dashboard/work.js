@@ -30,7 +30,7 @@ function job(view) {
     h('progress', { max: Math.max(1, view.tasks), value: view.accepted, 'aria-label': `Tasks of ${view.name} accepted` }),
     h('p', { class: 'note' }, `${grouped(view.accepted)} of ${count(view.tasks, 'task')} accepted, ${grouped(view.settled)} final; ${count(view.passages, 'passage')} of ${count(view.files, 'file')}; ${view.visibility}; model ${view.model}`),
     view.error && h('p', { class: 'error' }, view.error),
-    shares.length > 0 && h('div', { class: 'share', role: 'img', 'aria-label': 'Passages by node; the list below holds the figures' }, bar),
+    shares.length > 0 && h('div', { class: 'share', role: 'img', 'aria-label': 'Passages by node, each replica counted; the list below holds the figures', title: 'passages by node, each replica counted' }, bar),
     shares.length > 0 && h('div', { class: 'legend' }, shares.map(([node, passages]) => h('span', {}, nodeName(node), ` ${grouped(passages)}`))),
     view.skipped.length > 0 && h('details', { class: 'more' }, h('summary', { 'data-key': `skipped-${view.name}` }, `${count(view.skipped.length, 'file')} left out`),
       h('ul', { class: 'note' }, view.skipped.map((s) => h('li', {}, `${s.path}: ${s.reason}`)))));

@@ -132,22 +132,17 @@ pub async fn epoch(
 
 /// One task.
 #[utoipa::path(get, path = "/api/tasks/{id}", params(("id" = String, Path)), responses((status = 200, body = TaskView), (status = 404)))]
-pub async fn task(
-    State(app): State<App>,
-    id: InPath<String>,
-) -> Result<Json<TaskView>, ApiError> {
+pub async fn task(State(app): State<App>, id: InPath<String>) -> Result<Json<TaskView>, ApiError> {
     let id = path(id)?;
-    let id: TaskId = id.parse().map_err(|e: anthill_types::ids::ParseIdError| ApiError::bad(e.to_string()))?;
+    let id: TaskId =
+        id.parse().map_err(|e: anthill_types::ids::ParseIdError| ApiError::bad(e.to_string()))?;
     let task = views::task(&app.handle.shared.state()?, &id)?;
     task.map(Json).ok_or_else(|| ApiError::absent(format!("there is no task {id}")))
 }
 
 /// The proof of a subject (`credits:N`, `epoch:N`, `task:ID`, `account:ID`, `node:KEY`), as CBOR.
 #[utoipa::path(get, path = "/api/proofs/{subject}", params(("subject" = String, Path)), responses((status = 200, content_type = "application/cbor", body = Vec<u8>), (status = 404)))]
-pub async fn prove(
-    State(app): State<App>,
-    subject: InPath<String>,
-) -> Result<Response, ApiError> {
+pub async fn prove(State(app): State<App>, subject: InPath<String>) -> Result<Response, ApiError> {
     let subject = path(subject)?;
     let subject: Subject =
         subject.parse().map_err(|e: anthill_light::SubjectError| ApiError::bad(e.to_string()))?;
@@ -163,10 +158,7 @@ pub async fn jobs(State(app): State<App>) -> Json<Vec<JobView>> {
 
 /// One index job.
 #[utoipa::path(get, path = "/api/jobs/{name}", params(("name" = String, Path)), responses((status = 200, body = JobView), (status = 404)))]
-pub async fn job(
-    State(app): State<App>,
-    name: InPath<String>,
-) -> Result<Json<JobView>, ApiError> {
+pub async fn job(State(app): State<App>, name: InPath<String>) -> Result<Json<JobView>, ApiError> {
     let name = path(name)?;
     let job = app.handle.jobs.get(&name);
     Ok(Json(job.ok_or(IndexError::Absent(name.chars().take(64).collect()))?))

@@ -45,7 +45,9 @@ impl Gate {
         let bearer = given.filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
         match bearer {
             Some((_, token)) => same(token.trim().as_bytes(), self.token.as_bytes()),
-            None => self.cookie(headers).is_some_and(|c| same(c.as_bytes(), self.session.as_bytes())),
+            None => {
+                self.cookie(headers).is_some_and(|c| same(c.as_bytes(), self.session.as_bytes()))
+            }
         }
     }
 

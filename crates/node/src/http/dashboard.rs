@@ -116,7 +116,9 @@ mod tests {
     fn page_needs_no_inline_code() {
         assert!(!PAGE.contains("style=") && !PAGE.contains(" onclick") && !PAGE.contains("<style"));
         for (name, _, text) in ASSETS.iter().filter(|(name, ..)| !name.starts_with("uPlot")) {
-            for banned in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+            for banned in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("]
+            {
                 assert!(!text.contains(banned), "{name} has {banned}");
             }
         }

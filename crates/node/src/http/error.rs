@@ -88,7 +88,8 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let kind = if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        let kind =
+            if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
         let body = serde_json::json!({
             "error": { "message": self.message, "type": kind, "param": null, "code": self.code }
         });
@@ -106,7 +107,10 @@ impl From<JsonRejection> for ApiError {
         match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 let most = super::MAX_BODY >> 20;
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {most} MiB: send less at once"))
+                Self::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("a body has at most {most} MiB: send less at once"),
+                )
             }
             // OpenAI answers 400 to a body of the wrong shape too.
             StatusCode::UNPROCESSABLE_ENTITY => Self::bad(rejection.body_text()),
@@ -164,7 +168,9 @@ impl From<IndexError> for ApiError {
             IndexError::Absent(_) | IndexError::Model(_) => Self::absent(text),
             IndexError::Running(_) | IndexError::OtherModel { .. } => Self::conflict(text),
             IndexError::Home(_) => Self::failed(text),
-            IndexError::Documents(_) | IndexError::Name(_) | IndexError::Failed(_) => Self::bad(text),
+            IndexError::Documents(_) | IndexError::Name(_) | IndexError::Failed(_) => {
+                Self::bad(text)
+            }
         }
     }
 }

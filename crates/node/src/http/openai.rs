@@ -6,8 +6,8 @@ use anthill_learn::{Embedder, StaticModel};
 use anthill_types::Digest;
 use anthill_types::task::program;
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use serde::{Deserialize, Serialize};
 
 use super::error::{InPath, path};
@@ -191,7 +191,9 @@ fn check(texts: &[String], model: &dyn Embedder) -> Result<(), ApiError> {
     }
     for (i, text) in texts.iter().enumerate() {
         if text.len() > MAX_TEXT {
-            return Err(ApiError::bad(format!("text {i} has more than {MAX_TEXT} bytes: split it")));
+            return Err(ApiError::bad(format!(
+                "text {i} has more than {MAX_TEXT} bytes: split it"
+            )));
         }
         if model.token_count(text) == 0 {
             return Err(ApiError::bad(format!("text {i} holds no words")));
@@ -206,7 +208,8 @@ fn base64(vector: &[f32]) -> String {
     let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |w, b| w << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+        let word =
+            chunk.iter().fold(0u32, |w, b| w << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
         for i in 0..4 {
             let letter = ALPHABET[(word >> (18 - 6 * i) & 63) as usize];
             out.push(if i <= chunk.len() { char::from(letter) } else { '=' });
