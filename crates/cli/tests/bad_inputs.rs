@@ -236,6 +236,13 @@ impl Drop for Mount {
     }
 }
 
+/// Takes all room that is left.
+fn fill(filler: &Path) {
+    let mut file = std::fs::File::options().create(true).append(true).open(filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    while std::io::Write::write_all(&mut file, &[1]).is_ok() {}
+}
+
 #[test]
 fn a_full_disk_stops_the_node_and_loses_nothing() {
     let dir = Dir::new("full");
@@ -245,21 +252,21 @@ fn a_full_disk_stops_the_node_and_loses_nothing() {
     let digest = node.json(&["index", &folder])["digest"].clone();
     let before = node.status().unwrap();
     let filler = dir.join("disk/filler");
-    let mut file = std::fs::File::create(&filler).unwrap();
-    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    fill(&filler);
+    let code = node.ended();
+    assert!(code == 1, "{code}: {}", node.log());
+    assert!(node.log().contains("free some and start again, nothing is lost"), "{}", node.log());
     // Nothing can be written any more, by commands either.
+    fill(&filler);
+    let doctor = node.run(&["doctor"]);
+    doctor.fails(1, &["checks failed"]);
+    assert!(doctor.text().contains("free some space"), "{}", doctor.text());
     let backup = dir.text("disk/backup");
     let mut command = anthill();
     command.env("ANTHILL_PASSWORD", "pw").arg("--data").arg(&node.data);
     let full = ["No space left on device", "has room"];
     run_with(command.args(["backup", &backup]), b"").fails(1, &full);
     assert!(!Path::new(&backup).exists());
-    let code = node.ended();
-    assert!(code == 1, "{code}: {}", node.log());
-    assert!(node.log().contains("free some and start again, nothing is lost"), "{}", node.log());
-    let doctor = node.run(&["doctor"]);
-    doctor.fails(1, &["checks failed"]);
-    assert!(doctor.text().contains("free some space"), "{}", doctor.text());
     std::fs::remove_file(&filler).unwrap();
     node.start(&["up", "--quiet"]);
     assert!(node.status().unwrap()["height"].as_u64() >= before["height"].as_u64());

@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{path}: {error}")]
+    #[error("{path} cannot be read: {error}; correct it or remove it")]
     Io {
         /// The file.
         path: String,
@@ -19,7 +19,7 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// The file is no TOML of the expected shape.
-    #[error("{path} is not a configuration file: {reason}")]
+    #[error("{path} is not a configuration file: {reason}; a line of it looks like: cpu = 50")]
     File {
         /// The file.
         path: String,
@@ -150,7 +150,7 @@ impl Config {
                 toml::Value::Integer(n) => n.to_string(),
                 toml::Value::Boolean(b) => b.to_string(),
                 other => {
-                    let reason = format!("{name} is a {}", other.type_str());
+                    let reason = format!("{name} is of type {}", other.type_str());
                     return Err(ConfigError::File { path, reason });
                 }
             };

@@ -74,8 +74,8 @@ pub enum DocumentsError {
 
 /// Reads a folder, or a single file.
 ///
-/// Hidden files, symbolic links, files above [`MAX_FILE`] and files that are not UTF-8 text are left
-/// out with a reason.
+/// Hidden files are passed over; symbolic links, files above [`MAX_FILE`] and files that are not
+/// UTF-8 text are left out with a reason.
 ///
 /// # Errors
 /// The folder cannot be read, holds no text, or is too large.
@@ -127,10 +127,12 @@ fn walk(
     for path in paths {
         let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-        if hidden || metadata.is_symlink() {
+        if hidden {
             continue;
         }
-        if metadata.is_dir() {
+        if metadata.is_symlink() {
+            found.skipped.push(skip(&path, "a symbolic link: index what it points to".into()));
+        } else if metadata.is_dir() {
             walk(root, &path, depth + 1, found, total)?;
         } else {
             let name = relative(root, &path);

@@ -21,7 +21,7 @@ pub enum HomeError {
         error: io::Error,
     },
     /// A file does not hold what it should.
-    #[error("{path} is damaged ({reason}): restore it with `anthill restore`, or use another --data folder")]
+    #[error("{path} is damaged ({reason}): {}", mend(path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -45,6 +45,19 @@ pub enum HomeError {
     /// No randomness.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
+}
+
+/// What to do about a damaged file.
+fn mend(path: &Path) -> &'static str {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    match path.file_name().and_then(|n| n.to_str()).unwrap_or_default() {
+        "genesis.cbor" => "copy it from another node of the network, or use another --data folder",
+        "plan.json" => "remove its folder and index again; the other indexes are not touched",
+        "peers.json" => "remove it and run `anthill join TICKET` again: the ticket names a node to call",
+        "token" | "run.json" => "remove it and start the node again: it is made anew",
+        _ if extension == "key" => "restore a backup into another folder: `anthill --data NEW restore FILE`",
+        _ => "put a copy in its place, or use another --data folder",
+    }
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> HomeError + '_ {
@@ -230,6 +243,11 @@ impl Home {
             self.write_secret(&path, to_hex(&random::<32>()?).as_bytes())?;
         }
         let token = fs::read_to_string(&path).map_err(io_error(&path))?;
+        // An empty or short token would open the API to everybody.
+        if from_hex(token.trim()).is_none_or(|bytes| bytes.len() != 32) {
+            let reason = "not 64 hexadecimal digits".into();
+            return Err(HomeError::Damaged { path, reason });
+        }
         Ok(token.trim().to_string())
     }
 

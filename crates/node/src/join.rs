@@ -1,5 +1,6 @@
 //! Tickets and joining: how a newcomer gets in, on both sides.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use anthill_identity::KeyPair;
 use anthill_net::ticket::{TICKET_VERSION, Ticket};
 use anthill_net::{NetConfig, Network, PeerId};
 use anthill_types::{
-    AccountId, Admission, Admit, Amount, Body, Digest, Genesis, GenesisHash, Signature,
+    AccountId, Admission, Admit, Amount, Body, Digest, Genesis, GenesisHash, NodeKey, Signature,
     SignedAdmission, SignedTransaction, Transaction, Wire,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -106,8 +107,21 @@ pub async fn enter(
     let asked = ask(&net, ticket, admit).await;
     net.shutdown().await;
     let (genesis, peers) = asked?;
+    // First whom to call, then the chain: a folder with a chain counts as joined.
+    let known: BTreeMap<String, &Vec<String>> =
+        peers.iter().map(|p| (p.node.to_string(), &p.addresses)).collect();
+    home.save_json("peers.json", &known)?;
     home.save_genesis(&genesis)?;
     Ok(peers)
+}
+
+/// The nodes that a ticket names.
+pub fn named_by(ticket: &Ticket) -> Vec<PeerAddress> {
+    let address = |(peer, addresses): &(PeerId, Vec<SocketAddr>)| PeerAddress {
+        node: NodeKey(*peer),
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+    };
+    ticket.peers.iter().map(address).collect()
 }
 
 /// Asks the ticket's nodes, in turn, to be let in; gives the chain and its nodes.

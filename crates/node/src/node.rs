@@ -84,7 +84,7 @@ impl Node {
         let handle = Handle::new(shared.clone(), outbox, calibrate::units_per_second());
         let http = crate::http::serve(listener, handle.clone())?;
         tokio::spawn(announce(handle.clone()));
-        crate::index::resume_all(&handle)?;
+        crate::index::resume_all(&handle);
         Ok(Self { handle, http, engine })
     }
 

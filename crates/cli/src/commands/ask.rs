@@ -24,8 +24,12 @@ pub fn index(
     model: Option<String>,
     detach: bool,
 ) -> Result<(), CliError> {
-    let absolute = std::fs::canonicalize(path)
-        .map_err(|error| CliError::File { path: path.display().to_string(), error })?;
+    let absolute = std::fs::canonicalize(path).map_err(|error| {
+        CliError::Failed(format!(
+            "{}: {error}; check the path and your right to read it",
+            path.display()
+        ))
+    })?;
     let request = IndexRequest {
         path: absolute.display().to_string(),
         name: name.to_string(),

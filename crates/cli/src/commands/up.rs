@@ -71,7 +71,8 @@ pub fn join(context: &Context, ticket: &str, settings: &Settings) -> Result<(), 
         if genesis.hash().0 != ticket.genesis {
             return Err(anthill_node::HomeError::Exists(context.home.path().to_path_buf()).into());
         }
-        return runtime()?.block_on(serve(context, &config, Options { fault, peers: vec![] }, false));
+        let peers = anthill_node::join::named_by(&ticket);
+        return runtime()?.block_on(serve(context, &config, Options { fault, peers }, false));
     }
     runtime()?.block_on(async {
         let peers = anthill_node::join::enter(&context.home, &config, &ticket).await?;

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::documents::{self, DocumentsError, Skipped};
-use crate::error::NodeError;
 use crate::handle::Handle;
 use crate::home::HomeError;
 use plan::Plan;
@@ -153,18 +152,24 @@ pub fn begin(handle: &Handle, request: &IndexRequest) -> Result<JobView, IndexEr
     Ok(view)
 }
 
-/// Goes on with the jobs that the data folder holds; call it once after the start.
-///
-/// # Errors
-/// A job file is damaged.
-pub fn resume_all(handle: &Handle) -> Result<(), NodeError> {
+/// Goes on with the jobs that the data folder holds; call it once after the start. A job whose file
+/// is damaged is shown as failed, and keeps nothing else from running.
+pub fn resume_all(handle: &Handle) {
     for folder in folders(handle) {
-        if let Some(plan) = Plan::load(&folder)? {
-            handle.jobs.set(plan.view());
-            runner::spawn(handle.clone(), folder, plan);
+        match Plan::load(&folder) {
+            Ok(Some(plan)) => {
+                handle.jobs.set(plan.view());
+                runner::spawn(handle.clone(), folder, plan);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "an index cannot be used");
+                let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let (stage, error) = ("failed".to_string(), Some(error.to_string()));
+                handle.jobs.set(JobView { name, stage, error, ..JobView::default() });
+            }
         }
     }
-    Ok(())
 }
 
 fn folders(handle: &Handle) -> Vec<PathBuf> {
