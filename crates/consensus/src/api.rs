@@ -111,8 +111,9 @@ pub enum Out {
         height: u64,
         /// Round of its proposal.
         round: u32,
-        /// Who proposed it.
-        proposer: [u8; 32],
+        /// Who made the block; `None` when it is proposed again in a later round, or decided
+        /// already, and its maker may be the proposer of an earlier round.
+        proposer: Option<[u8; 32]>,
         /// Its hash.
         hash: [u8; 32],
         /// Its bytes.

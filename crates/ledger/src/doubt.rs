@@ -33,7 +33,7 @@ pub fn advance(state: &mut State<'_>, task: &mut TaskRecord) -> Result<(), Ledge
     let height = state.height();
     let needs = task.spec.needs;
     let Phase::Doubted { round, committee, vote_by, .. } = &mut task.phase else { return Ok(()) };
-    if committee.is_empty() {
+    if committee.is_empty() && *vote_by == 0 {
         let params = state.params()?;
         let all = capable_validators(state, needs.as_ref())?;
         let beacon = state.chain().beacon;

@@ -260,10 +260,11 @@ fn run_agenda(state: &mut State<'_>) -> Result<(), LedgerError> {
         match task.phase {
             Phase::Final { .. } | Phase::Refunded { .. } => {}
             Phase::Provisional { .. } => settle::maybe_audit(state, &mut task)?,
+            // Its rounds bound a doubt; the deadline must not help a liar, nor a late challenger.
+            Phase::Doubted { .. } => doubt::advance(state, &mut task)?,
             _ if height >= deadline => settle::refund(state, &mut task)?,
             Phase::Queued { attempt } => tasks::assign(state, &mut task, attempt, &all)?,
             Phase::Assigned { .. } => tasks::expire(state, &mut task)?,
-            Phase::Doubted { .. } => doubt::advance(state, &mut task)?,
         }
         if task != before {
             state.put_task(&task)?;

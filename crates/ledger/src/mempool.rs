@@ -9,6 +9,8 @@ use thiserror::Error;
 pub const MAX_WAITING: usize = 8192;
 /// Most waiting transactions of one sender.
 pub const MAX_PER_SENDER: usize = 512;
+/// How far ahead of the account's next sequence number a transaction may be.
+pub const MAX_AHEAD: u64 = 65_536;
 /// Most waiting bytes.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 
@@ -21,9 +23,9 @@ pub enum MempoolError {
     /// The sender has too many waiting.
     #[error("{0} transactions of this sender wait already: try again after the next block")]
     SenderFull(usize),
-    /// The sequence number was used already.
-    #[error("sequence {given} was used already; the account's next is {due}")]
-    Old {
+    /// The sequence number was used already, or is far ahead.
+    #[error("sequence {given} is used or far ahead; the account's next is {due}")]
+    Sequence {
         /// What the transaction says.
         given: u64,
         /// What the account needs.
@@ -52,6 +54,11 @@ impl Mempool {
     /// True when nothing waits.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
+    }
+
+    /// True when nothing more gets in.
+    pub fn is_full(&self) -> bool {
+        self.len() >= MAX_WAITING || self.bytes >= MAX_BYTES
     }
 
     /// True when a transaction of this id waits (its signature has been checked).
@@ -83,8 +90,8 @@ impl Mempool {
             self.duties.push_back(signed);
         } else {
             let given = transaction.sequence;
-            if given < due {
-                return Err(MempoolError::Old { given, due });
+            if given < due || given - due > MAX_AHEAD {
+                return Err(MempoolError::Sequence { given, due });
             }
             let queue = self.accounts.entry(transaction.sender).or_default();
             if queue.len() >= MAX_PER_SENDER {
@@ -128,7 +135,8 @@ impl Mempool {
     }
 
     /// Forgets what a block contained and what cannot apply any more: used sequence numbers
-    /// (`due` gives each sender's next) and duties for which `is_live` is false.
+    /// (`due` gives each sender's next), duties for which `is_live` is false, and the queue of an
+    /// account whose next transaction is not.
     pub fn prune(
         &mut self,
         included: &[SignedTransaction],
@@ -140,6 +148,10 @@ impl Mempool {
         for (sender, queue) in &mut self.accounts {
             let next = due(sender);
             queue.retain(|sequence, _| *sequence >= next);
+            // What cannot apply though it is its turn blocks all that waits behind it.
+            if queue.first_key_value().is_some_and(|(s, first)| *s == next && !is_live(first)) {
+                queue.clear();
+            }
         }
         self.accounts.retain(|_, queue| !queue.is_empty());
         let waiting = self.duties.iter().chain(self.accounts.values().flat_map(|q| q.values()));

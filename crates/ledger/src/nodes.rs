@@ -16,6 +16,8 @@ use crate::state::State;
 
 /// Most changes of offer by one node in one epoch.
 pub const MAX_OFFERS: u64 = 64;
+/// Most resource units that a node may offer per epoch.
+pub const MAX_OFFER: u64 = 1 << 40;
 
 /// Lets a newcomer in: checks the admission and both key proofs, and bonds what the issuer sponsors.
 pub fn admit(
@@ -26,7 +28,7 @@ pub fn admit(
 ) -> Result<(), TransactionError> {
     check_admission(state, genesis, join)?;
     check_keys(state, genesis, account, join)?;
-    check_capabilities(&join.capabilities)?;
+    check_offer(join.offered, &join.capabilities)?;
     let grant = &join.admission.admission;
     if grant.sponsored_bond > Amount::ZERO {
         bank::withdraw(state, &grant.issuer, grant.sponsored_bond, "the sponsored bond")?;
@@ -120,7 +122,10 @@ fn check_keys(
     Ok(())
 }
 
-fn check_capabilities(list: &[Digest]) -> Result<(), TransactionError> {
+fn check_offer(units: u64, list: &[Digest]) -> Result<(), TransactionError> {
+    if units > MAX_OFFER {
+        return Err(TransactionError::Invalid("a node offers 2^40 units per epoch at most"));
+    }
     if list.len() > MAX_CAPABILITIES || !list.windows(2).all(|w| w[0] < w[1]) {
         return Err(TransactionError::Invalid("at most 32 capabilities, in ascending order"));
     }
@@ -151,7 +156,7 @@ pub fn offer(
     units: u64,
     capabilities: &[Digest],
 ) -> Result<(), TransactionError> {
-    check_capabilities(capabilities)?;
+    check_offer(units, capabilities)?;
     let mut node = state.node_of_account(account)?.ok_or(TransactionError::NotANode)?;
     if node.counts.offers >= MAX_OFFERS {
         return Err(TransactionError::Invalid(

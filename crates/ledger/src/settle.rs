@@ -19,14 +19,23 @@ pub fn accept(
     checked: bool,
 ) -> Result<(), LedgerError> {
     let epoch = state.chain().epoch;
-    let window = state.params()?.challenge_epochs;
+    let ends = window_end(state, epoch)?;
     task.phase = Phase::Provisional { result, epoch, checked };
-    state.mark(keys::window(epoch + window, &task.id));
+    state.mark(keys::window(ends, &task.id));
+    // The deadline is for tasks without a result.
+    let deadline = task.submitted_at + u64::from(task.spec.deadline_blocks);
+    state.delete(&keys::agenda(deadline, &task.id));
     if !checked {
         change_unchecked(state, task, &result, true)?;
         state.wake(state.height() + DRAW_DELAY, &task.id);
     }
     Ok(())
+}
+
+/// The epoch with whose beginning a result of this epoch is final: all epochs of the challenge
+/// window have passed in full.
+fn window_end(state: &State<'_>, epoch: u64) -> Result<u64, LedgerError> {
+    Ok(epoch + state.params()?.challenge_epochs + 1)
 }
 
 /// Undoes what [`accept`] did, when a provisional result is doubted after all.
@@ -35,8 +44,8 @@ pub fn withdraw_acceptance(
     task: &mut TaskRecord,
 ) -> Result<(), LedgerError> {
     let Phase::Provisional { result, epoch, checked } = task.phase else { return Ok(()) };
-    let window = state.params()?.challenge_epochs;
-    state.delete(&keys::window(epoch + window, &task.id));
+    let ends = window_end(state, epoch)?;
+    state.delete(&keys::window(ends, &task.id));
     if !checked {
         change_unchecked(state, task, &result, false)?;
     }

@@ -1,9 +1,9 @@
 //! Tasks: submission with escrow, the draw of workers, commitments and reveals.
 
 use anthill_scheduler::{DRAW_DELAY, draw_workers};
-use anthill_types::state::{NodeRecord, Phase, Replica, TaskRecord, TaskResult};
+use anthill_types::state::{DoubtReason, NodeRecord, Phase, Replica, TaskRecord, TaskResult};
 use anthill_types::task::{self, MAX_BATCH, MAX_INPUT, MAX_PARAMS};
-use anthill_types::{AccountId, Amount, ChainParams, Commit, NodeKey, Reveal, TaskSpec};
+use anthill_types::{AccountId, Amount, ChainParams, Commit, NodeKey, Reveal, TaskSpec, keys};
 use anthill_verify::{Judgement, exposure_limit, judge, replicas_wanted};
 
 use crate::error::{LedgerError, TransactionError};
@@ -265,17 +265,53 @@ fn judge_attempt(
     task: &mut TaskRecord,
     attempt: u32,
 ) -> Result<(), LedgerError> {
-    let proven_trust = state.params()?.proven_trust;
-    let proven = nodes::proven_operators(&state.nodes()?, proven_trust);
+    forget_deadlines(state, task);
+    let params = state.params()?;
+    let proven = nodes::proven_operators(&state.nodes()?, params.proven_trust);
     let judgement = judge(&active(task, attempt).collect::<Vec<_>>(), proven);
     match judgement {
+        Judgement::Accept { result, checked: false }
+            if !within_exposure(state, task, attempt, result.cost)? =>
+        {
+            doubt::open(state, task, DoubtReason::Audit, None)
+        }
         Judgement::Accept { result, checked } => settle::accept(state, task, result, checked),
         Judgement::Doubt(reason) => doubt::open(state, task, reason, None),
         Judgement::NoAnswer => retry(state, task, attempt),
     }
 }
 
+/// Takes this assignment's deadlines off the agenda: later, they would wake the task in another
+/// phase, and give the beacon more than one chance to draw an audit.
+fn forget_deadlines(state: &mut State<'_>, task: &TaskRecord) {
+    if let Phase::Assigned { commit_by, reveal_by, .. } = task.phase {
+        state.delete(&keys::agenda(commit_by + 1, &task.id));
+        state.delete(&keys::agenda(reveal_by + 1, &task.id));
+    }
+}
+
+/// True when the lone worker's unchecked value stays within what its bond covers. Many tasks may
+/// have been assigned in one block, so the limit at the draw is not enough.
+fn within_exposure(
+    state: &State<'_>,
+    task: &TaskRecord,
+    attempt: u32,
+    cost: u64,
+) -> Result<bool, LedgerError> {
+    let params = state.params()?;
+    for replica in active(task, attempt) {
+        let Some(node) = state.node(&replica.node)? else { return Ok(false) };
+        let unchecked = node.unchecked.checked_add(params.price(cost));
+        let limit = exposure_limit(node.bond, params.audit_rate);
+        if unchecked.is_none_or(|value| value > limit) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn retry(state: &mut State<'_>, task: &mut TaskRecord, attempt: u32) -> Result<(), LedgerError> {
+    forget_deadlines(state, task);
     if attempt + 1 >= MAX_ATTEMPTS {
         return settle::refund(state, task);
     }

@@ -23,6 +23,8 @@ use crate::home::{Home, Keys, random};
 use crate::shared::Shared;
 use crate::wire::{JoinReply, JoinRequest, PeerAddress};
 
+/// Most addresses in a welcome: gossip brings the rest.
+const MAX_WELCOME: usize = 64;
 /// How long a newcomer waits for a block that admits it.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -167,15 +169,16 @@ async fn ask_one(
 pub fn answer(
     shared: Arc<Shared>,
     outbox: mpsc::Sender<Input>,
+    from: PeerId,
     bytes: Vec<u8>,
     reply: oneshot::Sender<Vec<u8>>,
 ) {
     let runtime = shared.runtime.clone();
     runtime.spawn(async move {
-        let answer = match admit(&shared, &outbox, &bytes).await {
+        let answer = match admit(&shared, &outbox, from, &bytes).await {
             Ok(()) => JoinReply::Welcome {
                 genesis: shared.genesis.clone(),
-                peers: shared.addresses(),
+                peers: shared.addresses().into_iter().take(MAX_WELCOME).collect(),
             },
             Err(reason) => JoinReply::Refused(reason),
         };
@@ -186,6 +189,7 @@ pub fn answer(
 async fn admit(
     shared: &Shared,
     outbox: &mpsc::Sender<Input>,
+    from: PeerId,
     bytes: &[u8],
 ) -> Result<(), String> {
     let request = JoinRequest::from_bytes(bytes).map_err(|e| e.to_string())?;
@@ -194,6 +198,9 @@ async fn admit(
         return Err("not a request to join".into());
     };
     let node = join.node;
+    if node.0 != from {
+        return Err("the request names another node than the one that sends it".into());
+    }
     let mut events = shared.events.subscribe();
     if is_admitted(shared, &account, &node)? {
         return Ok(());

@@ -57,6 +57,8 @@ impl Node {
     pub async fn start(home: Home, config: &Config, options: Options) -> Result<Self, NodeError> {
         let genesis = home.genesis()?;
         let keys = home.keys()?;
+        // What cannot be used is found before anything runs.
+        home.token()?;
         let store: Arc<dyn Store> = Arc::new(RedbStore::open(home.state_file())?);
         let ledger = Ledger::open(store.clone(), genesis.clone())?;
         // The API's port first: it is the commonest thing to be taken, and cheap to give back.

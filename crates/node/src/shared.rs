@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use anthill_net::{Network, PeerId};
 use anthill_store::Store;
 use anthill_types::state::{Phase, TaskRecord};
-use anthill_types::{Cid, Genesis, GenesisHash, NodeKey, TaskId};
+use anthill_types::{Cid, Genesis, GenesisHash, NodeKey, TaskId, ValidatorKey};
 use tokio::sync::broadcast;
 
 use crate::engine::Event;
@@ -208,10 +208,16 @@ pub struct Permissions {
 
 impl Permissions {
     /// Replaces what a task allows.
-    pub fn set(&self, task: &TaskRecord, readers: Readers) {
+    pub fn set(
+        &self,
+        task: &TaskRecord,
+        readers: Readers,
+        node: &NodeKey,
+        validator: &ValidatorKey,
+    ) {
         let mut map = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         map.entry(task.spec.input).or_default().insert(task.id, readers.input);
-        for cid in outputs(task) {
+        for cid in own_outputs(task, node, validator) {
             map.entry(cid).or_default().insert(task.id, readers.output.clone());
         }
     }
@@ -232,17 +238,13 @@ impl Permissions {
     }
 }
 
-fn outputs(task: &TaskRecord) -> BTreeSet<Cid> {
-    let mut cids: BTreeSet<Cid> =
-        task.replicas.iter().filter_map(|r| r.result.map(|x| x.output)).collect();
-    match &task.phase {
-        Phase::Provisional { result, .. } | Phase::Final { result, .. } => {
-            cids.insert(result.output);
-        }
-        Phase::Doubted { committee, .. } => {
-            cids.extend(committee.iter().filter_map(|v| v.result.map(|x| x.output)));
-        }
-        _ => {}
+/// The outputs of a task that this node itself computed, as worker or on the committee.
+fn own_outputs(task: &TaskRecord, node: &NodeKey, validator: &ValidatorKey) -> BTreeSet<Cid> {
+    let mine = task.replicas.iter().filter(|r| r.node == *node);
+    let mut cids: BTreeSet<Cid> = mine.filter_map(|r| r.result.map(|x| x.output)).collect();
+    if let Phase::Doubted { committee, .. } = &task.phase {
+        let mine = committee.iter().filter(|v| v.validator == *validator);
+        cids.extend(mine.filter_map(|v| v.result.map(|x| x.output)));
     }
     cids
 }

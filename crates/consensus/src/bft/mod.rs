@@ -443,6 +443,7 @@ impl Bft {
             }
         }
         let proposer = proposal.message.proposer;
+        let first_proposal = proposal.message.pol_round.as_u32().is_none();
         if known {
             return self.feed(Input::Proposal(proposal));
         }
@@ -450,7 +451,9 @@ impl Bft {
         let locked = self.locked();
         self.host.keep_block(hash, block, locked);
         self.feed(Input::Proposal(proposal))?;
-        let (height, proposer) = (self.host.height, proposer.0);
+        // A block proposed again in a later round may be the work of an earlier proposer.
+        let proposer = first_proposal.then_some(proposer.0);
+        let height = self.host.height;
         self.host.outs.push(Out::Verify { height, round, proposer, hash, block: bytes });
         Ok(())
     }
@@ -493,10 +496,8 @@ impl Bft {
             Some(None) => {}
             None => {
                 let (height, round) = (certificate.height, certificate.round);
-                let turn = set.proposer(height, round);
-                let proposer = arc_malachitebft_core_types::Validator::<Ctx>::address(turn).0;
                 let block = bytes.clone();
-                self.host.outs.push(Out::Verify { height, round, proposer, hash, block });
+                self.host.outs.push(Out::Verify { height, round, proposer: None, hash, block });
             }
         }
         self.pending = Some((certificate, bytes));

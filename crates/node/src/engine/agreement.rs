@@ -104,8 +104,12 @@ impl Engine {
                 let (hash, block) = (block.header.hash().0, block.to_bytes());
                 return Ok(Some(In::Built { height, round, hash, block }));
             }
-            Out::Verify { hash, block, proposer, .. } => {
-                let ok = self.verify_block(&hash, &proposer, &block);
+            Out::Verify { height, hash, block, proposer, .. } => {
+                // `sync` may have committed this height while consensus was still at it.
+                let ok = match self.ledger.block(height)? {
+                    Some((known, _)) => known.header.hash().0 == hash,
+                    None => self.verify_block(&hash, proposer, &block),
+                };
                 return Ok(Some(In::Verified { hash, ok }));
             }
             // On disk already: see `persist`.
@@ -143,12 +147,14 @@ impl Engine {
             let sender = anthill_types::AccountId(validator.0);
             let body = Body::RenewBeacon { head: fresh.head() };
             let signed = self.sign(&self.shared.keys.validator, sender, 0, body);
-            self.accept(signed, true)?;
+            if let Err(error) = self.accept(signed, true) {
+                tracing::warn!(%error, "the renewal of the beacon chain must wait");
+            }
         }
         Ok(self.beacon.as_ref().and_then(|(_, chain)| chain.reveal(&head)))
     }
 
-    fn verify_block(&mut self, hash: &[u8; 32], proposer: &[u8; 32], bytes: &[u8]) -> bool {
+    fn verify_block(&mut self, hash: &[u8; 32], proposer: Option<[u8; 32]>, bytes: &[u8]) -> bool {
         let block = match Block::from_bytes(bytes) {
             Ok(block) => block,
             Err(error) => {
@@ -157,7 +163,7 @@ impl Engine {
             }
         };
         if block.header.hash() != BlockHash(*hash)
-            || block.header.proposer.0 != *proposer
+            || proposer.is_some_and(|p| block.header.proposer.0 != p)
             || block.header.time_ms > now_ms() + MAX_AHEAD_MS
         {
             tracing::warn!(height = block.header.height, "a proposal has a wrong hash, proposer or time");

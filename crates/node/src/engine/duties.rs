@@ -200,17 +200,22 @@ impl Engine {
         let (commits, reveals, verdicts) = self.duties.collect(height);
         let node = AccountId(self.shared.keys.node_key().0);
         let validator = AccountId(self.shared.keys.validator_key().0);
+        let keys = &self.shared.keys;
+        let mut signed = Vec::new();
         if !commits.is_empty() {
-            let signed = self.sign(&self.shared.keys.node, node, 0, Body::Commits(commits));
-            self.accept(signed, true)?;
+            signed.push(self.sign(&keys.node, node, 0, Body::Commits(commits)));
         }
         if !reveals.is_empty() {
-            let signed = self.sign(&self.shared.keys.node, node, 0, Body::Reveals(reveals));
-            self.accept(signed, true)?;
+            signed.push(self.sign(&keys.node, node, 0, Body::Reveals(reveals)));
         }
         if !verdicts.is_empty() {
-            let signed = self.sign(&self.shared.keys.validator, validator, 0, Body::Verdicts(verdicts));
-            self.accept(signed, true)?;
+            signed.push(self.sign(&keys.validator, validator, 0, Body::Verdicts(verdicts)));
+        }
+        for transaction in signed {
+            // A full mempool is no reason to stop: the duty is sent again a few blocks later.
+            if let Err(error) = self.accept(transaction, true) {
+                tracing::warn!(%error, "a duty must wait");
+            }
         }
         Ok(())
     }

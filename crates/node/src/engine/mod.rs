@@ -17,7 +17,7 @@ use anthill_consensus::{In, TimerId};
 use anthill_ledger::{Ledger, Mempool};
 use anthill_types::state::TaskRecord;
 use anthill_types::{
-    AccountId, Block, Body, NodeKey, SignedTransaction, Signature, Transaction, Wire, keys,
+    AccountId, Block, Body, SignedTransaction, Signature, Transaction, Wire, keys,
 };
 use tokio::sync::mpsc;
 
@@ -217,6 +217,13 @@ impl Engine {
 
     /// Checks a transaction, keeps it, and, when it is this node's own, sends it to all peers.
     fn accept(&mut self, signed: SignedTransaction, own: bool) -> Result<(), NodeError> {
+        if self.mempool.contains(&signed.id()) {
+            return Ok(());
+        }
+        // Signatures are dear: a full mempool says so before it checks one.
+        if self.mempool.is_full() {
+            return Err(anthill_ledger::MempoolError::Full(self.mempool.len()).into());
+        }
         let due = self.ledger.check_transaction(&signed)?;
         let id = signed.id();
         let frame = own.then(|| Frame::Transactions(vec![signed.clone()]));
@@ -276,7 +283,9 @@ impl Engine {
         let params = self.ledger.state()?.params()?;
         let soon = block.header.height + params.reply_blocks + 2;
         let agenda = self.ledger.state()?.range(&keys::agenda_start(), &keys::agenda_end(soon), 1)?;
-        self.agenda_due = !agenda.is_empty();
+        let windows = keys::window_end(self.ledger.state()?.chain().epoch);
+        let final_now = self.ledger.state()?.range(&keys::window_start(), &windows, 1)?;
+        self.agenda_due = !agenda.is_empty() || !final_now.is_empty();
         self.called = false;
         self.publish_status();
         self.publish_events(block, writes);
@@ -287,22 +296,30 @@ impl Engine {
 
     fn watch_task(&mut self, task: TaskRecord) -> Result<(), NodeError> {
         let readers = self.readers(&task)?;
-        self.shared.permissions.set(&task, readers);
+        let (node, validator) = (self.shared.keys.node_key(), self.shared.keys.validator_key());
+        self.shared.permissions.set(&task, readers, &node, &validator);
         self.duties.observe(task);
         Ok(())
     }
 
-    /// Who may read a task's input (its workers and committee) and outputs (its submitter's node).
+    /// Who may read a task's blobs here: its workers and committee the input, when it is this
+    /// node's own task; its submitter's node what this node itself computed. Other nodes' words in
+    /// the state open nothing.
     fn readers(&self, task: &TaskRecord) -> Result<crate::shared::Readers, NodeError> {
         let state = self.ledger.state()?;
-        let mut input: BTreeSet<NodeKey> = task.replicas.iter().map(|r| r.node).collect();
-        if let anthill_types::state::Phase::Doubted { committee, .. } = &task.phase {
-            for vote in committee {
-                input.extend(state.node_of_validator(&vote.validator)?.map(|n| n.node));
+        let keys = &self.shared.keys;
+        let mut readers = crate::shared::Readers::default();
+        if task.submitter == keys.account_id() {
+            readers.input.extend(task.replicas.iter().map(|r| r.node));
+            if let anthill_types::state::Phase::Doubted { committee, .. } = &task.phase {
+                for vote in committee {
+                    readers.input.extend(state.node_of_validator(&vote.validator)?.map(|n| n.node));
+                }
             }
         }
         let submitter = state.node_of_account(&task.submitter)?.map(|n| n.node);
-        Ok(crate::shared::Readers { input, output: submitter.into_iter().collect() })
+        readers.output.extend(submitter);
+        Ok(readers)
     }
 
     /// At start: sees every task that is still open.

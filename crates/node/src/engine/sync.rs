@@ -19,12 +19,25 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// A validator that is one block behind waits so long for its own consensus.
 const PATIENCE_MS: u64 = 400;
 
+/// A peer that claimed blocks and gave none is not asked for so long.
+const IGNORE_MS: u64 = 10_000;
+
 /// What this node knows of its peers' chains.
 #[derive(Default)]
 pub struct Sync {
     heights: BTreeMap<PeerId, u64>,
     behind_since: u64,
     asking: Option<PeerId>,
+    /// Peers whose claims are not believed before this time: they gave no or wrong blocks.
+    ignored: BTreeMap<PeerId, u64>,
+}
+
+impl Sync {
+    /// Does not believe a peer's height for a while.
+    fn ignore(&mut self, peer: &PeerId) {
+        self.heights.remove(peer);
+        self.ignored.insert(*peer, now_ms() + IGNORE_MS);
+    }
 }
 
 impl Engine {
@@ -55,13 +68,18 @@ impl Engine {
                     let _ = reply.send(self.blocks(from, most)?.to_bytes());
                 }
             }
-            NetEvent::Gossip { bytes, .. } => {
-                if let Ok(Announcement::Address(address)) = Announcement::from_bytes(&bytes) {
+            NetEvent::Gossip { from, bytes } => {
+                let announced = Announcement::from_bytes(&bytes);
+                // A node speaks of itself alone.
+                if let Ok(Announcement::Address(address)) = announced
+                    && address.node.0 == from
+                    && self.ledger.state()?.node(&address.node)?.is_some()
+                {
                     self.shared.learn_address(&address);
                 }
             }
-            NetEvent::JoinRequest { bytes, reply, .. } => {
-                crate::join::answer(self.shared.clone(), self.outbox.clone(), bytes, reply);
+            NetEvent::JoinRequest { from, bytes, reply } => {
+                crate::join::answer(self.shared.clone(), self.outbox.clone(), from, bytes, reply);
             }
         }
         Ok(())
@@ -95,6 +113,9 @@ impl Engine {
 
     /// Notes how far a peer's chain is.
     pub(super) fn note_height(&mut self, peer: PeerId, height: u64) {
+        if self.sync.ignored.get(&peer).is_some_and(|until| now_ms() < *until) {
+            return;
+        }
         self.sync.heights.insert(peer, height);
         if height > self.ledger.height() && self.sync.behind_since == 0 {
             self.sync.behind_since = now_ms();
@@ -152,17 +173,17 @@ impl Engine {
             Ok(blocks) => blocks.blocks,
             Err(error) => {
                 tracing::debug!(peer = who, error, "no blocks came");
-                self.sync.heights.remove(peer);
+                self.sync.ignore(peer);
                 return Ok(());
             }
         };
         if blocks.is_empty() {
-            self.sync.heights.remove(peer);
+            self.sync.ignore(peer);
         }
         for committed in &blocks {
             if !self.take_block(committed)? {
                 tracing::warn!(peer = who, "a block with a wrong certificate was refused");
-                self.sync.heights.remove(peer);
+                self.sync.ignore(peer);
                 break;
             }
         }
@@ -182,7 +203,8 @@ impl Engine {
         let validators = self.ledger.state()?.validators()?.powers();
         let genesis = self.ledger.genesis_hash().0;
         let signed = certificate.height == block.header.height
-            && certificate.block_hash == block.header.hash().0
+            // Not the header's hash alone: it does not cover the body that this peer sent.
+            && anthill_ledger::block_hash(&committed.block.0) == Some(certificate.block_hash)
             && verify_certificate(&genesis, &validators, &certificate).is_ok();
         if !signed || block.header.height != next {
             return Ok(false);

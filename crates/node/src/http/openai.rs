@@ -137,7 +137,7 @@ fn find<'a>(app: &'a App, name: &str) -> Result<&'a Arc<dyn Embedder>, ApiError>
 }
 
 /// Embeds texts on this node's virtual nodes: the same bytes as a task on the network gives.
-#[utoipa::path(post, path = "/v1/embeddings", request_body = EmbeddingsRequest, responses((status = 200, body = EmbeddingsReply), (status = 400), (status = 404)))]
+#[utoipa::path(post, path = "/v1/embeddings", request_body = EmbeddingsRequest, responses((status = 200, body = EmbeddingsReply), (status = 400), (status = 404), (status = 503)))]
 pub async fn embeddings(
     State(app): State<App>,
     input: Result<Json<EmbeddingsRequest>, JsonRejection>,

@@ -2,7 +2,9 @@
 
 use axum::Json;
 use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{RefOr, Response};
 
 use super::{api, openai, work};
 
@@ -17,7 +19,7 @@ use super::{api, openai, work};
         work::transfer, work::bond, work::login_code,
         openai::models, openai::model, openai::embeddings,
     ),
-    modifiers(&Security),
+    modifiers(&Security, &Descriptions),
     security(("token" = []))
 )]
 pub struct Document;
@@ -26,8 +28,49 @@ struct Security;
 
 impl utoipa::Modify for Security {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        let scheme =
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
         document.components.get_or_insert_default().add_security_scheme("token", scheme);
+    }
+}
+
+/// The standard demands a description of every response; the status says it for most.
+struct Descriptions;
+
+impl utoipa::Modify for Descriptions {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for item in document.paths.paths.values_mut() {
+            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                describe(operation);
+            }
+        }
+    }
+}
+
+/// Adds what is the same for all: descriptions, and 401 where the token is needed.
+fn describe(operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    if operation.security.is_none() {
+        responses.entry("401".into()).or_insert_with(|| Response::default().into());
+    }
+    for (status, response) in responses {
+        let RefOr::T(response) = response else { continue };
+        if response.description.is_empty() {
+            response.description = meaning(status).into();
+        }
+    }
+}
+
+fn meaning(status: &str) -> &'static str {
+    match status {
+        "200" => "The answer.",
+        "202" => "It has begun, and goes on by itself.",
+        "400" => "The request makes no sense; the message says why.",
+        "401" => "The token is missing or wrong.",
+        "404" => "There is no such thing.",
+        "409" => "The state does not allow it now.",
+        "503" => "Not now: paused, overloaded or starting.",
+        _ => "See the message.",
     }
 }
 

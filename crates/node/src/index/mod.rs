@@ -8,11 +8,12 @@ mod runner;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anthill_types::Digest;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::task::AbortHandle;
 
 use crate::documents::{self, DocumentsError, Skipped};
 use crate::handle::Handle;
@@ -106,21 +107,67 @@ pub struct JobView {
 
 /// The jobs of a node and what is known of them.
 #[derive(Clone, Default)]
-pub struct Jobs(Arc<Mutex<BTreeMap<String, JobView>>>);
+pub struct Jobs(Arc<Mutex<BTreeMap<String, Entry>>>);
+
+#[derive(Default)]
+struct Entry {
+    view: JobView,
+    run: Option<AbortHandle>,
+}
 
 impl Jobs {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// All jobs, by name.
     pub fn list(&self) -> Vec<JobView> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.lock().values().map(|e| e.view.clone()).collect()
     }
 
     /// A job by name.
     pub fn get(&self, name: &str) -> Option<JobView> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.lock().get(name).map(|e| e.view.clone())
     }
 
     fn set(&self, view: JobView) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(view.name.clone(), view);
+        let name = view.name.clone();
+        self.lock().entry(name).or_default().view = view;
+    }
+
+    /// Takes a name for a new job; gives what stood there.
+    fn reserve(&self, name: &str) -> Result<Option<JobView>, IndexError> {
+        let mut jobs = self.lock();
+        let old = jobs.get(name).map(|e| e.view.clone());
+        if old.as_ref().is_some_and(|v| matches!(v.stage.as_str(), "embedding" | "building")) {
+            return Err(IndexError::Running(name.to_string()));
+        }
+        let view = JobView { name: name.into(), stage: "embedding".into(), ..JobView::default() };
+        jobs.entry(name.to_string()).or_default().view = view;
+        Ok(old)
+    }
+
+    /// Gives a name back when its job could not begin.
+    fn release(&self, name: &str, old: Option<JobView>) {
+        match old {
+            Some(view) => self.set(view),
+            None => drop(self.lock().remove(name)),
+        }
+    }
+
+    /// Notes the run of a job; an older run of the same name, which may still wait for finality,
+    /// ends, so that two never write one plan.
+    fn replace_run(&self, name: &str, run: AbortHandle) {
+        let mut jobs = self.lock();
+        if let Some(old) = jobs.entry(name.to_string()).or_default().run.replace(run) {
+            old.abort();
+        }
+    }
+
+    fn end_run(&self, name: &str) {
+        if let Some(old) = self.lock().get_mut(name).and_then(|e| e.run.take()) {
+            old.abort();
+        }
     }
 }
 
@@ -130,26 +177,38 @@ impl Jobs {
 /// [`IndexError`] when the folder, name or model cannot be used.
 pub fn begin(handle: &Handle, request: &IndexRequest) -> Result<JobView, IndexError> {
     check_name(&request.name)?;
-    let running = handle.jobs.get(&request.name);
-    if running.is_some_and(|j| matches!(j.stage.as_str(), "embedding" | "building")) {
-        return Err(IndexError::Running(request.name.clone()));
+    let old = handle.jobs.reserve(&request.name)?;
+    let begun = plan(handle, request).and_then(|plan| {
+        let folder = handle.shared.home.index(&request.name);
+        handle.jobs.end_run(&request.name);
+        plan.save(&folder)?;
+        Ok((plan, folder))
+    });
+    match begun {
+        Ok((plan, folder)) => {
+            let view = plan.view();
+            handle.jobs.set(view.clone());
+            runner::spawn(handle.clone(), folder, plan);
+            Ok(view)
+        }
+        Err(error) => {
+            handle.jobs.release(&request.name, old);
+            Err(error)
+        }
     }
+}
+
+fn plan(handle: &Handle, request: &IndexRequest) -> Result<Plan, IndexError> {
     let shared = &handle.shared;
     let wanted = request.model.as_deref().unwrap_or(anthill_learn::StaticModel::embedded().name());
     let model = shared.models.by_name(wanted).ok_or(IndexError::Model(wanted.to_string()))?;
-    let folder = shared.home.index(&request.name);
-    if let Some(old) = Plan::load(&folder)?
+    if let Some(old) = Plan::load(&shared.home.index(&request.name))?
         && old.model_hash != Digest(model.model_hash()).to_string()
     {
         return Err(IndexError::OtherModel { name: request.name.clone(), model: old.model });
     }
     let documents = documents::read(Path::new(&request.path))?;
-    let plan = Plan::new(request, model.as_ref(), documents)?;
-    plan.save(&folder)?;
-    let view = plan.view();
-    handle.jobs.set(view.clone());
-    runner::spawn(handle.clone(), folder, plan);
-    Ok(view)
+    Plan::new(request, model.as_ref(), documents)
 }
 
 /// Goes on with the jobs that the data folder holds; call it once after the start. A job whose file

@@ -9,13 +9,14 @@ use anthill_types::task::{program, task_id};
 use anthill_types::{Body, Bytes, Cid, Digest, TaskId, TaskSpec};
 use anthill_vector::Index;
 
-use super::plan::Plan;
+use super::plan::{Part, Plan};
 use super::IndexError;
 use crate::engine::Event;
 use crate::handle::Handle;
 use crate::home::write_whole;
 use crate::programs::{decode_output, embed_params};
 use crate::tasks::fetch_blob;
+use crate::workers::Job;
 
 /// Tasks submitted in one transaction.
 const PER_TRANSACTION: usize = 64;
@@ -28,25 +29,28 @@ const DEADLINE_BLOCKS: u32 = 600;
 
 /// Runs a job to its end outside the event loop.
 pub(super) fn spawn(handle: Handle, folder: PathBuf, plan: Plan) {
-    tokio::spawn(async move {
-        let mut job = Job { handle, folder, plan };
+    let (jobs, name) = (handle.jobs.clone(), plan.name.clone());
+    let running = tokio::spawn(async move {
+        let mut job = IndexJob { handle, folder, plan };
         if let Err(error) = job.run().await {
             tracing::error!(index = job.plan.name, %error, "an index job failed");
             job.plan.error = Some(error.to_string());
             job.save_and_tell();
         }
     });
+    jobs.replace_run(&name, running.abort_handle());
 }
 
-struct Job {
+struct IndexJob {
     handle: Handle,
     folder: PathBuf,
     plan: Plan,
 }
 
-impl Job {
+impl IndexJob {
     async fn run(&mut self) -> Result<(), IndexError> {
         self.plan.error = None;
+        self.forget_lost()?;
         self.open_inputs().await?;
         self.save_and_tell();
         let mut events = self.handle.shared.events.subscribe();
@@ -65,6 +69,23 @@ impl Job {
             }
             wait_for_block(&mut events).await;
         }
+    }
+
+    /// A node that is alone and was restarted forgets tasks that are in no block: the mempool that
+    /// held them is gone. With peers, one of them may hold the task, or be ahead of this node.
+    fn forget_lost(&mut self) -> Result<(), IndexError> {
+        let fail = |e: anthill_ledger::LedgerError| IndexError::Failed(e.to_string());
+        let state = self.handle.shared.state().map_err(fail)?;
+        if state.nodes().map_err(fail)?.len() > 1 {
+            return Ok(());
+        }
+        for part in &mut self.plan.parts {
+            let Some(Ok(id)) = part.task.as_ref().map(|t| t.parse::<TaskId>()) else { continue };
+            if state.task(&id).map_err(fail)?.is_none() {
+                part.task = None;
+            }
+        }
+        Ok(())
     }
 
     fn save_and_tell(&self) {
@@ -189,8 +210,16 @@ impl Job {
         result: TaskResult,
         settled: bool,
     ) -> Result<bool, IndexError> {
+        // A transaction that got lost in a crash leaves its sequence numbers, and with them its
+        // tasks' ids, to what the account submitted next.
+        if self.spec(i).as_ref() != Some(&record.spec) {
+            if let Some(part) = self.plan.parts.get_mut(i) {
+                part.task = None;
+            }
+            return Ok(true);
+        }
         let Some(part) = self.plan.parts.get(i) else { return Ok(false) };
-        let Some(bytes) = self.fetch_output(record, &result).await else { return Ok(false) };
+        let Some(bytes) = self.fetch_output(part, record, &result).await else { return Ok(false) };
         let body = anthill_sandbox::Outcome::from_output(&bytes).and_then(Result::ok);
         if body.and_then(|b| decode_output(&b, part.count)).is_none() {
             let reason = format!("task {} gave no vectors: the text or the model does not fit", record.id);
@@ -207,7 +236,12 @@ impl Job {
         Ok(true)
     }
 
-    async fn fetch_output(&self, record: &TaskRecord, result: &TaskResult) -> Option<Vec<u8>> {
+    async fn fetch_output(
+        &self,
+        part: &Part,
+        record: &TaskRecord,
+        result: &TaskResult,
+    ) -> Option<Vec<u8>> {
         let shared = &self.handle.shared;
         let right = record.replicas.iter().find(|r| !r.failed && r.result == Some(*result));
         let owner = right.map_or(record.submitter, |r| r.account);
@@ -215,11 +249,28 @@ impl Job {
         match fetch_blob(shared, &result.output, &owner, most).await {
             Ok(bytes) => Some(bytes),
             Err(error) => {
-                // Its holders may be down; every block is a new chance.
-                tracing::debug!(task = %record.id, error, "an output is not to be had now");
-                None
+                tracing::debug!(task = %record.id, error, "an output is not to be had: computed here");
+                self.recompute(part, &result.output).await
             }
         }
+    }
+
+    /// Computes a part here, when those who have its output are gone; `None` if the outcome is
+    /// another, or this node cannot run it now.
+    async fn recompute(&self, part: &Part, expected: &Cid) -> Option<Vec<u8>> {
+        let shared = &self.handle.shared;
+        let job = Job {
+            program: program::embed(),
+            params: embed_params(&self.plan.model_hash.parse().ok()?),
+            input: self.plan.input(part).0,
+            cost_limit: part.cost,
+        };
+        let output = shared.workers.run(job).await.ok()?.to_output();
+        if Cid::of(&output) != *expected {
+            return None;
+        }
+        shared.net.put_blob(output.clone()).await.ok()?;
+        Some(output)
     }
 
     /// Builds the index from all outputs, in ascending order of passage id, and saves it.
@@ -230,8 +281,15 @@ impl Job {
             let cid: Cid = part.output.as_deref().unwrap_or_default().parse().map_err(
                 |e: anthill_types::ids::ParseIdError| fail(e.to_string()),
             )?;
-            let blob = self.handle.shared.net.get_blob(cid.0).await;
-            let bytes = blob.ok().flatten().ok_or_else(|| fail(format!("blob {cid} is gone")))?;
+            let blob = self.handle.shared.net.get_blob(cid.0).await.ok().flatten();
+            let bytes = match blob {
+                Some(bytes) => bytes,
+                // A crash may have lost what was just written.
+                None => self
+                    .recompute(part, &cid)
+                    .await
+                    .ok_or_else(|| fail(format!("blob {cid} is gone; index the folder again")))?,
+            };
             let body = anthill_sandbox::Outcome::from_output(&bytes).and_then(Result::ok);
             let vectors = body.and_then(|b| decode_output(&b, part.count));
             let vectors = vectors.ok_or_else(|| fail(format!("blob {cid} holds no vectors")))?;
