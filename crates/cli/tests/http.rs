@@ -280,7 +280,11 @@ fn the_openapi_document_is_whole_and_its_routes_exist() {
         for (method, operation) in item.as_object().unwrap() {
             routes += 1;
             assert!(ids.insert(operation["operationId"].as_str().unwrap().to_string()), "{path}");
-            assert!(!operation["responses"].as_object().unwrap().is_empty(), "{path}");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(!responses.is_empty(), "{path}");
+            for (status, response) in responses {
+                assert!(response["description"].is_string(), "{path} {status}");
+            }
             let named: BTreeSet<&str> =
                 path.split('{').skip(1).filter_map(|p| p.split('}').next()).collect();
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
