@@ -377,3 +377,59 @@ fn proofs_lead_to_the_signed_root() {
     assert!(absent.value.is_none());
     assert!(absent.proof.verify(&root, b"/bank/account/none", None).is_ok());
 }
+
+#[test]
+fn a_challenge_after_the_deadline_is_decided_not_refunded() {
+    let mut town = Town::new(4, params());
+    let spec = TaskSpec { deadline_blocks: 20, ..town.spec() };
+    let signed = town.by(0, Body::SubmitTasks(vec![spec]));
+    let id = task::task_id(&town.people[0].id(), signed.transaction.sequence);
+    town.step(vec![signed]);
+    while town.ledger.height() < 22 {
+        town.step(vec![]);
+    }
+    assert!(matches!(town.task(&id).phase, Phase::Provisional { .. }), "the deadline left it alone");
+    let challenge = town.by(0, Body::Challenge { task_id: id });
+    town.step(vec![challenge]);
+    for _ in 0..6 {
+        town.step(vec![]);
+    }
+    let task = town.task(&id);
+    assert!(matches!(task.phase, Phase::Provisional { checked: true, .. }), "{:?}", task.phase);
+    assert!(task.escrow > Amount::ZERO);
+}
+
+#[test]
+fn a_result_is_final_after_its_whole_window() {
+    let mut town = Town::new(4, params());
+    let id = town.submit(0, 1)[0];
+    let mut accepted_in = None;
+    loop {
+        town.step(vec![]);
+        let running = town.ledger.state().unwrap().chain().epoch;
+        match town.task(&id).phase {
+            Phase::Provisional { epoch, .. } => accepted_in = Some(epoch),
+            Phase::Final { .. } => {
+                assert_eq!(running, accepted_in.unwrap() + 3, "two whole epochs lie between");
+                break;
+            }
+            _ => assert!(town.ledger.height() < 100),
+        }
+    }
+}
+
+#[test]
+fn a_transaction_that_cannot_apply_does_not_block_its_account() {
+    let town = Town::new(2, params());
+    let to = town.people[1].id();
+    let mut pool = anthill_ledger::Mempool::default();
+    let key = &town.people[0].account;
+    let poor = town.sign(key, 0, Body::Transfer { to, amount: Amount::credits(5000) });
+    let next = town.sign(key, 1, Body::Transfer { to, amount: Amount(1) });
+    assert!(pool.add(poor.clone(), 0).unwrap() && pool.add(next, 0).unwrap());
+    assert!(!pool.add(poor, 0).unwrap(), "it waits already");
+    let far = town.sign(key, 1 << 40, Body::Transfer { to, amount: Amount(1) });
+    assert!(matches!(pool.add(far, 0), Err(anthill_ledger::MempoolError::Sequence { .. })));
+    pool.prune(&[], &|_| 0, &|signed| town.ledger.dry_run(signed).is_ok());
+    assert!(pool.is_empty());
+}
