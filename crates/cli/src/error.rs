@@ -1,5 +1,7 @@
 //! Why a command failed, and with which exit code.
 
+use std::io::Write;
+
 use anthill_node::config::ConfigError;
 use anthill_node::{HomeError, NodeError};
 use thiserror::Error;
@@ -78,10 +80,11 @@ impl CliError {
 
     /// Prints the error: for people on standard error, for programs as JSON too.
     pub fn report(&self, json: bool) {
+        // Who closed the output, or has no room for it, still gets the exit code.
         if json {
             let value = serde_json::json!({ "error": self.to_string(), "exit_code": self.exit_code() });
-            println!("{value}");
+            let _ = writeln!(std::io::stdout(), "{value}");
         }
-        eprintln!("error: {self}");
+        let _ = writeln!(std::io::stderr(), "error: {self}");
     }
 }

@@ -78,9 +78,8 @@ fn tickets_that_do_not_let_in() {
     let ticket = node.ticket();
     let data = dir.text("newcomer");
     let listen = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
-    let join = |data: &str, ticket: &str| {
-        run(&[&["--data", data, "join", ticket], &listen[..]].concat())
-    };
+    let join =
+        |data: &str, ticket: &str| run(&[&["--data", data, "join", ticket], &listen[..]].concat());
     let mut typo = ticket.clone().into_bytes();
     typo[60] = if typo[60] == b'q' { b'p' } else { b'q' };
     join(&data, &String::from_utf8(typo).unwrap()).fails(2, &["mistyped or cut short", "copy it"]);
@@ -183,7 +182,13 @@ fn damaged_files_are_named_and_not_overwritten() {
     damaged(node_ref, "state.redb", &state[..state.len() / 2], 1, &["state.redb is damaged"]);
     damaged(node_ref, "state.redb", b"hello", 1, &["state.redb is damaged"]);
     damaged(node_ref, "genesis.cbor", &genesis[..50], 1, &["genesis.cbor is damaged", "copy it"]);
-    damaged(node_ref, "genesis.cbor", b"", 1, &["genesis.cbor is damaged", "another --data folder"]);
+    damaged(
+        node_ref,
+        "genesis.cbor",
+        b"",
+        1,
+        &["genesis.cbor is damaged", "another --data folder"],
+    );
     damaged(node_ref, "genesis.cbor", &altered, 1, &["chain", "use another --data folder"]);
     damaged(node_ref, "keys/account.key", b"hello", 1, &["account.key is damaged", "restore"]);
     damaged(node_ref, "token", b"", 1, &["token is damaged", "remove it"]);
@@ -247,7 +252,10 @@ fn fill(filler: &Path) {
 fn a_full_disk_stops_the_node_and_loses_nothing() {
     let dir = Dir::new("full");
     let Some(mount) = Mount::new(&dir.text("disk"), "3m") else { return };
-    let mut node = Node::up(dir.join("disk/node"));
+    // By way of a link, so that the log beside it is on another disk.
+    std::fs::create_dir(dir.join("disk/node")).unwrap();
+    std::os::unix::fs::symlink(dir.join("disk/node"), dir.join("node")).unwrap();
+    let mut node = Node::up(dir.join("node"));
     let folder = documents(&dir, "docs", 4);
     let digest = node.json(&["index", &folder])["digest"].clone();
     let before = node.status().unwrap();

@@ -9,6 +9,8 @@ mod proof;
 mod status;
 pub mod up;
 
+use std::io::Write;
+
 use anthill_node::{Config, Home};
 use serde::Serialize;
 
@@ -35,11 +37,13 @@ impl Context {
 
     /// Prints a value: as JSON for programs, else as the text.
     pub fn print<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) {
-        if self.json {
-            println!("{}", serde_json::to_string(value).unwrap_or_default());
-        } else {
-            let text = text();
-            print!("{text}{}", if text.ends_with('\n') { "" } else { "\n" });
+        let mut text =
+            if self.json { serde_json::to_string(value).unwrap_or_default() } else { text() };
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        if let Err(error) = write_out(text.as_bytes()) {
+            let _ = writeln!(std::io::stderr(), "error: standard output: {error}");
         }
     }
 
@@ -51,6 +55,18 @@ impl Context {
         let file = self.home.file("config.toml");
         let environment = anthill_node::config::environment();
         Ok(Config::load(&file, &environment, &settings.given())?)
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) closes the pipe: that is no
+/// failure.
+///
+/// # Errors
+/// What else the system says.
+pub fn write_out(bytes: &[u8]) -> std::io::Result<()> {
+    match std::io::stdout().write_all(bytes) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `prove` and `verify`.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use anthill_light::{Subject, Verified};
@@ -18,8 +18,7 @@ pub fn prove(context: &Context, subject: &str, output: Option<&Path>) -> Result<
         subject.parse().map_err(|e: anthill_light::SubjectError| CliError::Usage(e.to_string()))?;
     let bundle = context.client()?.get_bytes(&format!("/api/proofs/{subject}"))?;
     match output {
-        None => std::io::stdout()
-            .write_all(&bundle)
+        None => super::write_out(&bundle)
             .map_err(|error| CliError::File { path: "standard output".into(), error }),
         Some(path) => {
             std::fs::write(path, &bundle)

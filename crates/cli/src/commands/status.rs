@@ -3,7 +3,7 @@
 use anthill_node::views::StatusView;
 use serde::Deserialize;
 
-use super::Context;
+use super::{Context, write_out};
 use crate::args::{Cli, Settings};
 use crate::error::CliError;
 use crate::table::{Table, short};
@@ -113,15 +113,15 @@ pub fn bench(context: &Context, tasks: usize, one_by_one: bool) -> Result<(), Cl
 pub fn complete(shell: &str) -> Result<(), CliError> {
     use clap::CommandFactory;
     let mut command = Cli::command();
-    let out = &mut std::io::stdout();
+    let fail = |error| CliError::File { path: "standard output".into(), error };
+    let mut text = Vec::new();
     if shell == "man" {
-        return clap_mangen::Man::new(command)
-            .render(out)
-            .map_err(|error| CliError::File { path: "standard output".into(), error });
+        clap_mangen::Man::new(command).render(&mut text).map_err(fail)?;
+        return write_out(&text).map_err(fail);
     }
     let shell: clap_complete::Shell = shell.parse().map_err(|_| {
         CliError::Usage(format!("there is no shell {shell:?}: bash, zsh, fish, elvish, powershell, or man"))
     })?;
-    clap_complete::generate(shell, &mut command, "anthill", out);
-    Ok(())
+    clap_complete::generate(shell, &mut command, "anthill", &mut text);
+    write_out(&text).map_err(fail)
 }

@@ -21,7 +21,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
 
 fn start_log(filter: &str) {
     let filter = tracing_subscriber::EnvFilter::new(filter);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that cannot be written (its disk is full) must not end the node.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     // A second call (in tests) keeps the first log.
     let _ = log.try_init();
 }

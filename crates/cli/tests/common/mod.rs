@@ -331,8 +331,7 @@ pub fn documents(dir: &Dir, name: &str, files: usize) -> String {
 /// Founds a network of several validators; each knows the addresses of all.
 pub fn found(dir: &Dir, count: usize) -> Vec<Node> {
     use anthill_node::{Home, calibrate, setup};
-    let nodes: Vec<Node> =
-        (0..count).map(|i| Node::new(dir.join(&format!("node-{i}")))).collect();
+    let nodes: Vec<Node> = (0..count).map(|i| Node::new(dir.join(&format!("node-{i}")))).collect();
     let homes: Vec<Home> = nodes.iter().map(|n| Home::new(&n.data)).collect();
     let capabilities = anthill_node::node::capabilities(&Home::new(dir.path())).unwrap();
     let params = setup::fast_params();
