@@ -28,7 +28,11 @@ fn pull_minilm(root: &Path) -> Result<PathBuf, String> {
     if !folder.join("tokenizer.json").exists() {
         let target = std::env::var("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
         let binary = target.join("release/anthill").display().to_string();
-        run::run(root, &binary, &["--data", &data.display().to_string(), "model", "pull", "minilm"])?;
+        run::run(
+            root,
+            &binary,
+            &["--data", &data.display().to_string(), "model", "pull", "minilm"],
+        )?;
     }
     Ok(folder)
 }

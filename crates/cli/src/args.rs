@@ -7,7 +7,13 @@ use clap::{Args, Parser, Subcommand};
 /// Pool idle machines into one AI computer whose every result can be checked and whose every credit
 /// can be explained.
 #[derive(Parser, Debug)]
-#[command(name = "anthill", version, about, max_term_width = 100, after_help = "Examples:\n  anthill demo --exit\n  anthill up\n  anthill index ./notes --name notes\n  anthill ask \"how do I restore a key?\"\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 no node is running, 4 proof refused.")]
+#[command(
+    name = "anthill",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Examples:\n  anthill demo --exit\n  anthill up\n  anthill index ./notes --name notes\n  anthill ask \"how do I restore a key?\"\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 no node is running, 4 proof refused."
+)]
 pub struct Cli {
     /// Print JSON for programs instead of text for people.
     #[arg(long, global = true)]
@@ -45,6 +51,9 @@ pub struct Settings {
     /// Misbehave on purpose, to see what the others do about it: `wrong-results`.
     #[arg(long, hide = true)]
     pub fault: Option<String>,
+    /// End when standard input closes: for a program that runs nodes as its children.
+    #[arg(long, hide = true)]
+    pub attached: bool,
 }
 
 impl Settings {
@@ -76,7 +85,9 @@ pub enum Command {
         fast: bool,
     },
     /// Join a network with a ticket, and run the node.
-    #[command(after_help = "Example:\n  anthill join anthill1qpzry...\n  anthill --data ./second join TICKET --listen 0.0.0.0:0 --http 127.0.0.1:0")]
+    #[command(
+        after_help = "Example:\n  anthill join anthill1qpzry...\n  anthill --data ./second join TICKET --listen 0.0.0.0:0 --http 127.0.0.1:0"
+    )]
     Join {
         /// The ticket that `anthill up` or `anthill ticket` printed.
         ticket: String,
@@ -127,7 +138,9 @@ pub enum Command {
         index: Option<String>,
     },
     /// Balances and payments; `why N` explains one payment from task to state root.
-    #[command(after_help = "Examples:\n  anthill credits\n  anthill credits why 42\n  anthill credits send ACCOUNT 12.5")]
+    #[command(
+        after_help = "Examples:\n  anthill credits\n  anthill credits why 42\n  anthill credits send ACCOUNT 12.5"
+    )]
     Credits {
         #[command(subcommand)]
         what: Option<CreditsCommand>,
@@ -197,7 +210,9 @@ pub enum Command {
         password_file: Option<PathBuf>,
     },
     /// The models of this node.
-    #[command(after_help = "Examples:\n  anthill model list\n  anthill model pull minilm\n  anthill model pull minilm --from ./all-MiniLM-L6-v2")]
+    #[command(
+        after_help = "Examples:\n  anthill model list\n  anthill model pull minilm\n  anthill model pull minilm --from ./all-MiniLM-L6-v2"
+    )]
     Model {
         #[command(subcommand)]
         what: ModelCommand,
@@ -219,10 +234,14 @@ pub enum Command {
         one_by_one: bool,
     },
     /// The whole story on this machine: nodes, a liar, an index, answers, an epoch, a proof.
-    #[command(after_help = "Examples:\n  anthill demo\n  anthill demo --exit --path ./notes\n  anthill demo --nodes 6 --liars 2 --exit")]
+    #[command(
+        after_help = "Examples:\n  anthill demo\n  anthill demo --exit --path ./notes\n  anthill demo --nodes 6 --liars 2 --exit"
+    )]
     Demo(DemoArgs),
     /// Write shell completions or the man page.
-    #[command(after_help = "Examples:\n  anthill complete bash > /etc/bash_completion.d/anthill\n  anthill complete man > anthill.1")]
+    #[command(
+        after_help = "Examples:\n  anthill complete bash > /etc/bash_completion.d/anthill\n  anthill complete man > anthill.1"
+    )]
     Complete {
         /// bash, zsh, fish, elvish, powershell, or man.
         shell: String,

@@ -19,7 +19,9 @@ pub enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// No node runs on the data folder.
-    #[error("no node is running on {0}: start it with `anthill up` (or name another folder with --data)")]
+    #[error(
+        "no node is running on {0}: start it with `anthill up` (or name another folder with --data)"
+    )]
     NotRunning(String),
     /// The node refused a request.
     #[error("{message}")]
@@ -82,7 +84,8 @@ impl CliError {
     pub fn report(&self, json: bool) {
         // Who closed the output, or has no room for it, still gets the exit code.
         if json {
-            let value = serde_json::json!({ "error": self.to_string(), "exit_code": self.exit_code() });
+            let value =
+                serde_json::json!({ "error": self.to_string(), "exit_code": self.exit_code() });
             let _ = writeln!(std::io::stdout(), "{value}");
         }
         let _ = writeln!(std::io::stderr(), "error: {self}");

@@ -388,7 +388,10 @@ fn a_challenge_after_the_deadline_is_decided_not_refunded() {
     while town.ledger.height() < 22 {
         town.step(vec![]);
     }
-    assert!(matches!(town.task(&id).phase, Phase::Provisional { .. }), "the deadline left it alone");
+    assert!(
+        matches!(town.task(&id).phase, Phase::Provisional { .. }),
+        "the deadline left it alone"
+    );
     let challenge = town.by(0, Body::Challenge { task_id: id });
     town.step(vec![challenge]);
     for _ in 0..6 {

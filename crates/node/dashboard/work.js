@@ -100,5 +100,5 @@ function answer(a) {
     h('p', { class: 'row' }, h('span', { class: 'score', title: 'cosine of question and passage' }, a.score.toFixed(3)), h('span', { class: 'source' }, a.path),
       h('span', { class: 'note' }, `bytes ${a.start}-${a.end} in ${a.index}`)),
     text,
-    h('p', { class: 'row note' }, more, h('span', {}, 'computed by '), nodeNames(a.workers), state, task));
+    h('p', { class: 'row note' }, more, h('span', {}, 'computed by '), a.workers.length ? nodeNames(a.workers) : 'the committee', state, task));
 }

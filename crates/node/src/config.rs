@@ -84,13 +84,55 @@ fn is_text(text: &str) -> bool {
 
 /// All settings.
 pub const SETTINGS: [Setting; 7] = [
-    Setting { name: "listen", default: "0.0.0.0:4478", help: "UDP address for other nodes", expected: "an address such as 0.0.0.0:4478", check: is_address },
-    Setting { name: "http", default: "127.0.0.1:4477", help: "address of the API and the dashboard", expected: "an address such as 127.0.0.1:4477", check: is_address },
-    Setting { name: "virtual_nodes", default: "0", help: "tasks run at once; 0 = one for each core", expected: "a number up to 1024", check: is_count },
-    Setting { name: "cpu", default: "100", help: "share of each virtual node's time, percent", expected: "1 to 100", check: is_percent },
-    Setting { name: "paused", default: "false", help: "start without taking work", expected: "true or false", check: is_bool },
-    Setting { name: "log", default: "warn", help: "what is logged: error, warn, info, debug, trace, or a tracing filter", expected: "a short text", check: is_text },
-    Setting { name: "name", default: "anthill", help: "name of a network that `up` founds", expected: "a short text", check: is_text },
+    Setting {
+        name: "listen",
+        default: "0.0.0.0:4478",
+        help: "UDP address for other nodes",
+        expected: "an address such as 0.0.0.0:4478",
+        check: is_address,
+    },
+    Setting {
+        name: "http",
+        default: "127.0.0.1:4477",
+        help: "address of the API and the dashboard",
+        expected: "an address such as 127.0.0.1:4477",
+        check: is_address,
+    },
+    Setting {
+        name: "virtual_nodes",
+        default: "0",
+        help: "tasks run at once; 0 = one for each core",
+        expected: "a number up to 1024",
+        check: is_count,
+    },
+    Setting {
+        name: "cpu",
+        default: "100",
+        help: "share of each virtual node's time, percent",
+        expected: "1 to 100",
+        check: is_percent,
+    },
+    Setting {
+        name: "paused",
+        default: "false",
+        help: "start without taking work",
+        expected: "true or false",
+        check: is_bool,
+    },
+    Setting {
+        name: "log",
+        default: "warn",
+        help: "what is logged: error, warn, info, debug, trace, or a tracing filter",
+        expected: "a short text",
+        check: is_text,
+    },
+    Setting {
+        name: "name",
+        default: "anthill",
+        help: "name of a network that `up` founds",
+        expected: "a short text",
+        check: is_text,
+    },
 ];
 
 /// A value with its origin.
@@ -141,9 +183,10 @@ impl Config {
         let path = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .map_err(|error| ConfigError::Io { path: path.clone(), error })?;
-        let table: toml::Table = text
-            .parse()
-            .map_err(|e: toml::de::Error| ConfigError::File { path: path.clone(), reason: e.message().to_string() })?;
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| ConfigError::File {
+            path: path.clone(),
+            reason: e.message().to_string(),
+        })?;
         for (name, value) in table {
             let text = match value {
                 toml::Value::String(s) => s,

@@ -55,7 +55,9 @@ pub enum DocumentsError {
         error: std::io::Error,
     },
     /// Nothing in it is text.
-    #[error("{path} holds no text to index ({skipped} files were left out{example}): give a folder with text or Markdown files")]
+    #[error(
+        "{path} holds no text to index ({skipped} files were left out{example}): give a folder with text or Markdown files"
+    )]
     Empty {
         /// The folder.
         path: PathBuf,
@@ -65,7 +67,9 @@ pub enum DocumentsError {
         example: String,
     },
     /// It is too large.
-    #[error("{path} holds more than {MAX_FILES} files or {MAX_TOTAL} bytes of text: index a part of it")]
+    #[error(
+        "{path} holds more than {MAX_FILES} files or {MAX_TOTAL} bytes of text: index a part of it"
+    )]
     TooLarge {
         /// The folder.
         path: PathBuf,
@@ -183,7 +187,8 @@ mod tests {
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("anthill-documents-{name}-{}", std::process::id()));
+        let dir =
+            std::env::temp_dir().join(format!("anthill-documents-{name}-{}", std::process::id()));
         fs::create_dir_all(dir.join("sub")).unwrap();
         dir
     }

@@ -39,7 +39,9 @@ pub enum NodeError {
     #[error(transparent)]
     Net(#[from] NetError),
     /// The HTTP address.
-    #[error("cannot listen on http://{address}: {error}; choose another with --http, for example --http 127.0.0.1:0")]
+    #[error(
+        "cannot listen on http://{address}: {error}; choose another with --http, for example --http 127.0.0.1:0"
+    )]
     Http {
         /// The address.
         address: String,

@@ -129,11 +129,13 @@ impl Handle {
     /// The transaction is not taken.
     pub async fn announce_offer(&self) -> Result<(), SubmitError> {
         let fail = |e: anthill_ledger::LedgerError| SubmitError(e.to_string());
-        let node = self.shared.state().and_then(|s| s.node(&self.shared.keys.node_key())).map_err(fail)?;
+        let node =
+            self.shared.state().and_then(|s| s.node(&self.shared.keys.node_key())).map_err(fail)?;
         let Some(node) = node else { return Ok(()) };
         let (units, capabilities) = (self.offered(), self.shared.models.capabilities());
         // Two measurements of the same machine differ a little; that is no new offer.
-        let close = units.abs_diff(node.offered) <= units / 4 && (units == 0) == (node.offered == 0);
+        let close =
+            units.abs_diff(node.offered) <= units / 4 && (units == 0) == (node.offered == 0);
         if close && node.capabilities == capabilities {
             return Ok(());
         }

@@ -53,9 +53,13 @@ fn mend(path: &Path) -> &'static str {
     match path.file_name().and_then(|n| n.to_str()).unwrap_or_default() {
         "genesis.cbor" => "copy it from another node of the network, or use another --data folder",
         "plan.json" => "remove its folder and index again; the other indexes are not touched",
-        "peers.json" => "remove it and run `anthill join TICKET` again: the ticket names a node to call",
+        "peers.json" => {
+            "remove it and run `anthill join TICKET` again: the ticket names a node to call"
+        }
         "token" | "run.json" => "remove it and start the node again: it is made anew",
-        _ if extension == "key" => "restore a backup into another folder: `anthill --data NEW restore FILE`",
+        _ if extension == "key" => {
+            "restore a backup into another folder: `anthill --data NEW restore FILE`"
+        }
         _ => "put a copy in its place, or use another --data folder",
     }
 }
@@ -269,8 +273,7 @@ impl Home {
             return Err(HomeError::Empty(self.0.clone()));
         }
         let bytes = fs::read(&path).map_err(io_error(&path))?;
-        Genesis::from_bytes(&bytes)
-            .map_err(|e| HomeError::Damaged { path, reason: e.to_string() })
+        Genesis::from_bytes(&bytes).map_err(|e| HomeError::Damaged { path, reason: e.to_string() })
     }
 
     /// Saves a value as JSON, whole or not at all.

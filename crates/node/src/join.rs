@@ -104,7 +104,8 @@ pub async fn enter(
     let nobody = Arc::new(|_: PeerId| false);
     let nothing = Arc::new(|_: PeerId, _: [u8; 32]| false);
     let blobs = home.blobs();
-    let net = NetConfig::new(keys.node_seed, config.listen(), ticket.genesis, blobs, nobody, nothing);
+    let net =
+        NetConfig::new(keys.node_seed, config.listen(), ticket.genesis, blobs, nobody, nothing);
     let (net, _events) = Network::start(net).await?;
     let asked = ask(&net, ticket, admit).await;
     net.shutdown().await;
@@ -224,6 +225,7 @@ fn is_admitted(
     account: &AccountId,
     node: &anthill_types::NodeKey,
 ) -> Result<bool, String> {
-    let found = shared.state().and_then(|s| s.node_of_account(account)).map_err(|e| e.to_string())?;
+    let found =
+        shared.state().and_then(|s| s.node_of_account(account)).map_err(|e| e.to_string())?;
     Ok(found.is_some_and(|n| n.node == *node))
 }

@@ -29,10 +29,10 @@ pub mod views;
 pub mod wire;
 pub mod workers;
 
+pub use anthill_sandbox as sandbox;
 pub use config::Config;
 pub use error::NodeError;
 pub use handle::Handle;
 pub use home::{Home, HomeError};
 pub use node::Node;
-pub use anthill_sandbox as sandbox;
 pub use shared::FaultMode;

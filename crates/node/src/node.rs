@@ -64,7 +64,8 @@ impl Node {
         // The API's port first: it is the commonest thing to be taken, and cheap to give back.
         let listener = crate::http::bind(config.http()).await?;
         let permissions = Arc::new(Permissions::default());
-        let (net, events) = start_network(&home, &keys, &genesis, config, &store, &permissions).await?;
+        let (net, events) =
+            start_network(&home, &keys, &genesis, config, &store, &permissions).await?;
         let models = crate::search::load_models(&home)?;
         let workers = start_workers(config, &models)?;
         let parts = Parts {

@@ -110,8 +110,7 @@ pub fn decode_output(bytes: &[u8], count: usize) -> Option<Vec<Vec<f32>>> {
     if body.len() != count * dimensions * 4 {
         return None;
     }
-    let floats: Vec<f32> =
-        body.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let floats: Vec<f32> = body.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
     Some(floats.chunks(dimensions).map(<[f32]>::to_vec).collect())
 }
 

@@ -16,7 +16,9 @@ const MAX_TASKS: usize = MAX_ENTRIES - 8;
 #[derive(Debug, Error)]
 pub enum ProveError {
     /// The subject is not in the state.
-    #[error("{0} does not exist (yet): see `anthill credits` and `anthill epoch` for what there is")]
+    #[error(
+        "{0} does not exist (yet): see `anthill credits` and `anthill epoch` for what there is"
+    )]
     Absent(String),
     /// No block was agreed yet.
     #[error("there is no block yet: try again in a moment")]

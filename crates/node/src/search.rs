@@ -144,7 +144,9 @@ impl Indexes {
 /// No index is ready, the index or its model is missing, or the question holds no words.
 pub fn ask(shared: &Shared, request: &AskRequest) -> Result<AskReply, IndexError> {
     if request.question.len() > MAX_QUESTION || !(1..=MAX_ANSWERS).contains(&request.k) {
-        return Err(IndexError::Failed("a question has at most 64 KiB and 1 to 100 answers".into()));
+        return Err(IndexError::Failed(
+            "a question has at most 64 KiB and 1 to 100 answers".into(),
+        ));
     }
     let mut answers = Vec::new();
     let mut models: Vec<String> = Vec::new();
@@ -175,7 +177,10 @@ fn chosen(shared: &Shared, name: Option<&str>) -> Result<Vec<Arc<Loaded>>, Index
         found.extend(shared.indexes.open(shared, name)?);
     }
     if found.is_empty() {
-        return Err(IndexError::Absent(name.unwrap_or("notes").to_string()));
+        return Err(name.map_or_else(
+            || IndexError::Failed("no index is ready: make one with `anthill index FOLDER`".into()),
+            |name| IndexError::Absent(name.to_string()),
+        ));
     }
     Ok(found)
 }

@@ -174,10 +174,8 @@ impl Shared {
     /// This node's own address and all that it knows.
     pub fn addresses(&self) -> Vec<PeerAddress> {
         let text = |a: &[SocketAddr]| a.iter().map(ToString::to_string).collect();
-        let own = PeerAddress {
-            node: self.keys.node_key(),
-            addresses: text(&self.net.local_addrs()),
-        };
+        let own =
+            PeerAddress { node: self.keys.node_key(), addresses: text(&self.net.local_addrs()) };
         let known = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
         let others = known.iter().map(|(k, a)| PeerAddress { node: *k, addresses: text(a) });
         std::iter::once(own).chain(others).collect()

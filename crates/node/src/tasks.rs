@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use anthill_sandbox::Outcome;
+use anthill_types::Cid;
 use anthill_types::state::{TaskRecord, TaskResult};
 use anthill_types::task::MAX_INPUT;
-use anthill_types::Cid;
 use tokio::sync::mpsc;
 
 use crate::engine::Input;

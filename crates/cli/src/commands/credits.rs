@@ -78,8 +78,10 @@ pub fn payments(list: &[PaymentView]) -> String {
 /// Explains a payment by its own proof, checked on the spot.
 fn why(context: &Context, number: u64) -> Result<(), CliError> {
     let bundle = context.client()?.get_bytes(&format!("/api/proofs/credits:{number}"))?;
-    let verified = anthill_light::verify(&bundle, None)
-        .map_err(|error| CliError::Proof { file: format!("the node's proof of payment {number}"), error })?;
+    let verified = anthill_light::verify(&bundle, None).map_err(|error| CliError::Proof {
+        file: format!("the node's proof of payment {number}"),
+        error,
+    })?;
     context.print(&super::proof::as_json(&verified), || explanation(&verified));
     Ok(())
 }

@@ -36,7 +36,10 @@ pub fn run(context: &Context, settings: &Settings) -> Result<(), CliError> {
     findings.note("data folder", folder(context));
     findings.note("keys", keys(context));
     let config = context.config(settings);
-    findings.note("configuration", config.as_ref().map(|_| "valid".into()).map_err(ToString::to_string));
+    findings.note(
+        "configuration",
+        config.as_ref().map(|_| "valid".into()).map_err(ToString::to_string),
+    );
     match context.client() {
         Ok(client) => match client.get::<StatusView>("/api/status") {
             Ok(status) => running(&mut findings, &status),
@@ -53,7 +56,9 @@ pub fn run(context: &Context, settings: &Settings) -> Result<(), CliError> {
     }
     let bad = findings.0.iter().filter(|f| !f.ok).count();
     context.print(&findings.0, || {
-        let row = |f: &Finding| format!("{:4} {}: {}\n", if f.ok { "ok" } else { "BAD" }, f.check, f.detail);
+        let row = |f: &Finding| {
+            format!("{:4} {}: {}\n", if f.ok { "ok" } else { "BAD" }, f.check, f.detail)
+        };
         findings.0.iter().map(row).collect()
     });
     if bad > 0 {
@@ -73,7 +78,10 @@ fn folder(context: &Context) -> Result<String, String> {
     let _ = std::fs::remove_file(&probe);
     match written {
         Ok(()) => Ok(format!("{} can be written", path.display())),
-        Err(e) => Err(format!("{}: {e}: free some space, or take the folder into your possession", path.display())),
+        Err(e) => Err(format!(
+            "{}: {e}: free some space, or take the folder into your possession",
+            path.display()
+        )),
     }
 }
 
@@ -96,7 +104,10 @@ fn ports(findings: &mut Findings, config: &Config) {
     let tcp = TcpListener::bind(http).map(|_| format!("{http} is free"));
     findings.note("API port", tcp.map_err(|e| format!("{http}: {e}: choose another with --http")));
     let udp = UdpSocket::bind(listen).map(|_| format!("{listen} is free"));
-    findings.note("network port", udp.map_err(|e| format!("{listen}: {e}: choose another with --listen")));
+    findings.note(
+        "network port",
+        udp.map_err(|e| format!("{listen}: {e}: choose another with --listen")),
+    );
 }
 
 fn running(findings: &mut Findings, status: &StatusView) {
@@ -115,7 +126,10 @@ fn running(findings: &mut Findings, status: &StatusView) {
         Err(format!("none of {others} nodes is connected: is UDP blocked, or have their addresses changed?"))
     });
     let Some(own) = status.nodes.iter().find(|n| n.own) else {
-        findings.note("admission", Err("this node is not registered on the chain: join again with a new ticket".into()));
+        findings.note(
+            "admission",
+            Err("this node is not registered on the chain: join again with a new ticket".into()),
+        );
         return;
     };
     let trust: f64 = own.trust.parse().unwrap_or(0.0);
@@ -124,11 +138,14 @@ fn running(findings: &mut Findings, status: &StatusView) {
     } else {
         Err(format!("{}: below {THRESHOLD} the node earns nothing until enough of its results were right", own.trust))
     });
-    findings.note("work", if status.paused {
-        Err("paused by its owner: `anthill resume`".into())
-    } else if own.offered == 0 {
-        Err("the chain does not know of this node's offer yet: wait for the next block".into())
-    } else {
-        Ok(format!("offers {} units an epoch", own.offered))
-    });
+    findings.note(
+        "work",
+        if status.paused {
+            Err("paused by its owner: `anthill resume`".into())
+        } else if own.offered == 0 {
+            Err("the chain does not know of this node's offer yet: wait for the next block".into())
+        } else {
+            Ok(format!("offers {} units an epoch", own.offered))
+        },
+    );
 }

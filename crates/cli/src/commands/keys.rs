@@ -60,7 +60,11 @@ pub fn backup(
     context.home.write_secret(file, &bytes)?;
     let value = serde_json::json!({ "file": file, "bytes": bytes.len() });
     context.print(&value, || {
-        format!("{} bytes written to {}; without the password they are worthless", bytes.len(), file.display())
+        format!(
+            "{} bytes written to {}; without the password they are worthless",
+            bytes.len(),
+            file.display()
+        )
     });
     Ok(())
 }
@@ -75,7 +79,8 @@ pub fn restore(
         .map_err(|error| CliError::File { path: file.display().to_string(), error })?;
     let password = password(password_file, "Password of the backup: ")?;
     let secret = anthill_identity::restore(&bytes, password.as_bytes())?;
-    let other = || CliError::Failed(format!("{} holds something else than a node's keys", file.display()));
+    let other =
+        || CliError::Failed(format!("{} holds something else than a node's keys", file.display()));
     let contents: Contents = serde_json::from_slice(&secret).map_err(|_| other())?;
     let seed = |text: &str| from_hex(text).and_then(|b| <[u8; 32]>::try_from(b).ok());
     let (account, node) = seed(&contents.account).zip(seed(&contents.node)).ok_or_else(other)?;
@@ -106,7 +111,9 @@ fn password(file: Option<&Path>, prompt: &str) -> Result<String, CliError> {
         return Ok(password);
     }
     if !std::io::stdin().is_terminal() {
-        return Err(CliError::Usage("give the password with --password-file or ANTHILL_PASSWORD".into()));
+        return Err(CliError::Usage(
+            "give the password with --password-file or ANTHILL_PASSWORD".into(),
+        ));
     }
     eprint!("{prompt}");
     let _ = std::io::stderr().flush();

@@ -97,7 +97,9 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Status => status::status(&context),
         Command::Pause => status::steer(&context, "pause", &serde_json::json!({})),
         Command::Resume => status::steer(&context, "resume", &serde_json::json!({})),
-        Command::Limit { cpu } => status::steer(&context, "limit", &serde_json::json!({ "cpu": cpu })),
+        Command::Limit { cpu } => {
+            status::steer(&context, "limit", &serde_json::json!({ "cpu": cpu }))
+        }
         Command::Doctor { settings } => doctor::run(&context, &settings),
         Command::Backup { file, password_file } => {
             keys::backup(&context, &file, password_file.as_deref())

@@ -23,7 +23,9 @@ pub fn run(context: &Context, what: ModelCommand) -> Result<(), CliError> {
         ModelCommand::List => list(context),
         ModelCommand::Pull { name, from } => {
             if name != "minilm" {
-                return Err(CliError::Usage(format!("there is no model {name:?} to fetch: only minilm")));
+                return Err(CliError::Usage(format!(
+                    "there is no model {name:?} to fetch: only minilm"
+                )));
             }
             pull(context, from)
         }
@@ -71,9 +73,14 @@ fn pull(context: &Context, from: Option<PathBuf>) -> Result<(), CliError> {
     }
     // Only scratch space.
     let _ = std::fs::remove_dir_all(&work);
-    let value = serde_json::json!({ "name": model.name(), "hash": Digest(model.model_hash()).to_string() });
+    let value =
+        serde_json::json!({ "name": model.name(), "hash": Digest(model.model_hash()).to_string() });
     context.print(&value, || {
-        format!("model {} is here; restart the node, then: anthill index FOLDER --model {}", model.name(), model.name())
+        format!(
+            "model {} is here; restart the node, then: anthill index FOLDER --model {}",
+            model.name(),
+            model.name()
+        )
     });
     Ok(())
 }

@@ -24,7 +24,8 @@ pub fn prove(context: &Context, subject: &str, output: Option<&Path>) -> Result<
             std::fs::write(path, &bundle)
                 .map_err(|error| CliError::File { path: path.display().to_string(), error })?;
             let value = serde_json::json!({ "subject": subject.to_string(), "file": path, "bytes": bundle.len() });
-            context.print(&value, || format!("{} bytes written to {}", bundle.len(), path.display()));
+            context
+                .print(&value, || format!("{} bytes written to {}", bundle.len(), path.display()));
             Ok(())
         }
     }
@@ -35,9 +36,10 @@ pub fn verify(context: &Context, file: &Path, genesis: Option<&str>) -> Result<(
     let name = file.display().to_string();
     let bytes = read(file).map_err(|error| CliError::File { path: name.clone(), error })?;
     let pin: Option<GenesisHash> = match genesis {
-        Some(text) => Some(text.parse().map_err(
-            |e: anthill_types::ids::ParseIdError| CliError::Usage(e.to_string()),
-        )?),
+        Some(text) => Some(
+            text.parse()
+                .map_err(|e: anthill_types::ids::ParseIdError| CliError::Usage(e.to_string()))?,
+        ),
         None => None,
     };
     let verified = anthill_light::verify(&bytes, pin.as_ref())
@@ -46,7 +48,9 @@ pub fn verify(context: &Context, file: &Path, genesis: Option<&str>) -> Result<(
         let mut text = format!("{} is proved\n", verified.subject);
         text.push_str(&super::credits::explanation(&verified));
         if pin.is_none() {
-            text.push_str("Compare the genesis hash with one that you trust, or give it with --genesis.\n");
+            text.push_str(
+                "Compare the genesis hash with one that you trust, or give it with --genesis.\n",
+            );
         }
         text
     });

@@ -10,8 +10,21 @@ use crate::table::{Table, short};
 
 /// Shows where the node stands.
 pub fn status(context: &Context) -> Result<(), CliError> {
-    let view: StatusView = context.client()?.get("/api/status")?;
-    context.print(&view, || status_text(&view));
+    let client = context.client()?;
+    let view: StatusView = client.get("/api/status")?;
+    if context.json {
+        context.print(&view, String::new);
+        return Ok(());
+    }
+    let login: serde_json::Value = client.post("/api/login-code", &serde_json::json!({}))?;
+    let code = login.get("code").and_then(|c| c.as_str()).unwrap_or_default();
+    context.print(&view, || {
+        format!(
+            "{}\ndashboard (this link opens once): {}/?code={code}\n",
+            status_text(&view),
+            client.base()
+        )
+    });
     Ok(())
 }
 
@@ -35,7 +48,8 @@ pub fn status_text(view: &StatusView) -> String {
         view.done,
         view.root,
     );
-    let mut table = Table::new(&["node", "role", "up", "trust", "bond rUv", "slashed", "offered", "wrong", ""]);
+    let mut table =
+        Table::new(&["node", "role", "up", "trust", "bond rUv", "slashed", "offered", "wrong", ""]);
     for node in &view.nodes {
         let notes = [(node.own, "this node"), (node.resting, "resting")];
         let notes: Vec<&str> = notes.iter().filter(|(on, _)| *on).map(|(_, n)| *n).collect();
@@ -120,7 +134,9 @@ pub fn complete(shell: &str) -> Result<(), CliError> {
         return write_out(&text).map_err(fail);
     }
     let shell: clap_complete::Shell = shell.parse().map_err(|_| {
-        CliError::Usage(format!("there is no shell {shell:?}: bash, zsh, fish, elvish, powershell, or man"))
+        CliError::Usage(format!(
+            "there is no shell {shell:?}: bash, zsh, fish, elvish, powershell, or man"
+        ))
     })?;
     clap_complete::generate(shell, &mut command, "anthill", &mut text);
     write_out(&text).map_err(fail)

@@ -34,7 +34,9 @@ fn fault(settings: &Settings) -> Result<Option<FaultMode>, CliError> {
     match settings.fault.as_deref() {
         None => Ok(None),
         Some("wrong-results") => Ok(Some(FaultMode::WrongResults)),
-        Some(other) => Err(CliError::Usage(format!("there is no fault {other:?}: only wrong-results"))),
+        Some(other) => {
+            Err(CliError::Usage(format!("there is no fault {other:?}: only wrong-results")))
+        }
     }
 }
 
@@ -44,12 +46,7 @@ fn offered(config: &Config, epoch_ms: u64) -> u64 {
 }
 
 /// Runs the node of the data folder; founds a network when there is none.
-pub fn up(
-    context: &Context,
-    settings: &Settings,
-    quiet: bool,
-    fast: bool,
-) -> Result<(), CliError> {
+pub fn up(context: &Context, settings: &Settings, quiet: bool, fast: bool) -> Result<(), CliError> {
     let config = context.config(settings)?;
     start_log(config.log());
     let fault = fault(settings)?;
@@ -61,7 +58,7 @@ pub fn up(
         setup::found(homes, config.name(), params, offered, &capabilities)?;
     }
     let options = Options { fault, peers: Vec::new() };
-    runtime()?.block_on(serve(context, &config, options, !quiet))
+    runtime()?.block_on(serve(context, &config, options, !quiet, settings.attached))
 }
 
 /// Joins a network and runs the node; a folder that has joined already just runs.
@@ -76,11 +73,17 @@ pub fn join(context: &Context, ticket: &str, settings: &Settings) -> Result<(), 
             return Err(anthill_node::HomeError::Exists(context.home.path().to_path_buf()).into());
         }
         let peers = anthill_node::join::named_by(&ticket);
-        return runtime()?.block_on(serve(context, &config, Options { fault, peers }, false));
+        return runtime()?.block_on(serve(
+            context,
+            &config,
+            Options { fault, peers },
+            false,
+            settings.attached,
+        ));
     }
     runtime()?.block_on(async {
         let peers = anthill_node::join::enter(&context.home, &config, &ticket).await?;
-        serve(context, &config, Options { fault, peers }, false).await
+        serve(context, &config, Options { fault, peers }, false, settings.attached).await
     })
 }
 
@@ -89,6 +92,7 @@ async fn serve(
     config: &Config,
     options: Options,
     show_ticket: bool,
+    attached: bool,
 ) -> Result<(), CliError> {
     let node = Node::start(context.home.clone(), config, options).await?;
     let run = RunFile {
@@ -100,13 +104,29 @@ async fn serve(
     announce(context, &node, show_ticket)?;
     let handle = node.handle.clone();
     tokio::spawn(async move {
-        stop_signal().await;
+        if attached {
+            tokio::select! { () = stop_signal() => {}, () = input_closes() => {} }
+        } else {
+            stop_signal().await;
+        }
         handle.stop().await;
     });
     let ended = node.wait().await;
     // The file only says where a running node listens.
     let _ = std::fs::remove_file(context.home.file(RUN_FILE));
     Ok(ended?)
+}
+
+/// Waits until whoever holds the other end of standard input is gone.
+async fn input_closes() {
+    let (gone, wait) = tokio::sync::oneshot::channel();
+    // A thread of its own: a read that never returns must not hold the runtime's end up.
+    std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut std::io::stdin(), &mut rest);
+        let _ = gone.send(());
+    });
+    let _ = wait.await;
 }
 
 async fn stop_signal() {
@@ -162,8 +182,9 @@ fn announce(context: &Context, node: &Node, show_ticket: bool) -> Result<(), Cli
 
 /// Makes a ticket on the running node.
 pub fn ticket(context: &Context, bond: &str, hours: u64) -> Result<(), CliError> {
-    let amount: Amount =
-        bond.parse().map_err(|e: anthill_types::ids::ParseIdError| CliError::Usage(e.to_string()))?;
+    let amount: Amount = bond
+        .parse()
+        .map_err(|e: anthill_types::ids::ParseIdError| CliError::Usage(e.to_string()))?;
     let body = serde_json::json!({ "bond": amount.to_string(), "valid_seconds": hours.saturating_mul(3600) });
     let reply: serde_json::Value = context.client()?.post("/api/tickets", &body)?;
     let ticket = reply.get("ticket").and_then(|t| t.as_str()).unwrap_or_default().to_string();

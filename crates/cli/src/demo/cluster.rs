@@ -132,11 +132,18 @@ impl Cluster {
         let mut command = Command::new(std::env::current_exe().map_err(fail)?);
         command.arg("--data").arg(member.home.path()).args(words);
         command.args(["--listen", &member.listen, "--http", "127.0.0.1:0"]);
-        command.args(["--virtual-nodes", "1", "--log", "info,arc_malachitebft_core_consensus=warn"]);
+        command.args([
+            "--virtual-nodes",
+            "1",
+            "--attached",
+            "--log",
+            "info,arc_malachitebft_core_consensus=warn",
+        ]);
         if member.liar {
             command.args(["--fault", "wrong-results"]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // The open pipe ends the node with this process, however this process ends.
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         member.child = Some(command.spawn().map_err(fail)?);
         Ok(())
     }
@@ -187,7 +194,8 @@ impl Cluster {
         for number in (0..=latest.epoch).rev().take(8) {
             let epoch: EpochView = client.get(&format!("/api/epochs/{number}"))?;
             let larger = |b: &EpochView| {
-                epoch.rows.iter().map(|r| r.tasks).sum::<u64>() > b.rows.iter().map(|r| r.tasks).sum()
+                epoch.rows.iter().map(|r| r.tasks).sum::<u64>()
+                    > b.rows.iter().map(|r| r.tasks).sum()
             };
             if micro(&epoch.pool)? > 0 && best.as_ref().is_none_or(larger) {
                 best = Some(epoch);

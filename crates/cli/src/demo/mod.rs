@@ -60,7 +60,9 @@ pub struct Outcome {
 /// Runs the demo.
 pub fn run(context: &Context, args: &DemoArgs) -> Result<(), CliError> {
     if args.nodes < 4 || args.nodes > 32 || args.liars > args.nodes {
-        return Err(CliError::Usage("the demo needs 4 to 32 --nodes, and no more --liars than nodes".into()));
+        return Err(CliError::Usage(
+            "the demo needs 4 to 32 --nodes, and no more --liars than nodes".into(),
+        ));
     }
     let root = args.keep.clone().unwrap_or_else(|| {
         std::env::temp_dir().join(format!("anthill-demo-{}", std::process::id()))
@@ -96,11 +98,15 @@ fn clean(root: &Path, kept: bool) {
 fn tell(story: &mut Story, args: &DemoArgs, root: &Path) -> Result<(Outcome, Cluster), CliError> {
     let mut cluster = Cluster::found(root, args.nodes)?;
     cluster.start_all(story)?;
-    story.say(format!("{} validators run as processes of their own, joined over QUIC on loopback", args.nodes));
+    story.say(format!(
+        "{} validators run as processes of their own, joined over QUIC on loopback",
+        args.nodes
+    ));
     let liars = join_liars(story, &mut cluster, args.liars)?;
     let index = begin_index(story, &cluster, args, root)?;
     let killed = kill_in_the_middle(story, &mut cluster)?;
-    let index = wait_for_index(story, &cluster).map(|ready| JobView { tasks: index.tasks, ..ready })?;
+    let index =
+        wait_for_index(story, &cluster).map(|ready| JobView { tasks: index.tasks, ..ready })?;
     check_results(story, &cluster)?;
     let answers = ask_questions(story, &cluster)?;
     cluster.start(killed, story)?;
@@ -126,7 +132,11 @@ fn tell(story: &mut Story, args: &DemoArgs, root: &Path) -> Result<(Outcome, Clu
     Ok((outcome, cluster))
 }
 
-fn join_liars(story: &mut Story, cluster: &mut Cluster, liars: usize) -> Result<Vec<String>, CliError> {
+fn join_liars(
+    story: &mut Story,
+    cluster: &mut Cluster,
+    liars: usize,
+) -> Result<Vec<String>, CliError> {
     for _ in 0..liars {
         let body = serde_json::json!({ "bond": "100", "valid_seconds": 600 });
         let reply: serde_json::Value = cluster.client(0)?.post("/api/tickets", &body)?;
@@ -141,7 +151,10 @@ fn join_liars(story: &mut Story, cluster: &mut Cluster, liars: usize) -> Result<
     let keys: Vec<String> = cluster.liars().map(|n| n.key.clone()).collect();
     if !keys.is_empty() {
         let names: Vec<&str> = keys.iter().map(|k| short(k)).collect();
-        story.say(format!("{} joined with a ticket and a sponsored bond, and will return wrong embeddings", names.join(", ")));
+        story.say(format!(
+            "{} joined with a ticket and a sponsored bond, and will return wrong embeddings",
+            names.join(", ")
+        ));
     }
     Ok(keys)
 }
@@ -167,7 +180,10 @@ fn begin_index(
         model: None,
     };
     let view: JobView = cluster.client(0)?.post("/api/index", &request)?;
-    story.say(format!("{} files are split into {} passages, {} tasks; the text goes to assigned nodes only", view.files, view.passages, view.tasks));
+    story.say(format!(
+        "{} files are split into {} passages, {} tasks; the text goes to assigned nodes only",
+        view.files, view.passages, view.tasks
+    ));
     Ok(view)
 }
 
@@ -208,18 +224,26 @@ fn wait_for_index(story: &mut Story, cluster: &Cluster) -> Result<JobView, CliEr
 fn check_results(story: &mut Story, cluster: &Cluster) -> Result<(), CliError> {
     let (checked, wrong) = cluster.recompute(INDEX)?;
     story.claim(
-        format!("all {checked} accepted results equal a recomputation in this process, bit for bit"),
+        format!(
+            "all {checked} accepted results equal a recomputation in this process, bit for bit"
+        ),
         checked > 0 && wrong == 0,
     )
 }
 
-fn ask_questions(story: &mut Story, cluster: &Cluster) -> Result<Vec<(String, AskReply)>, CliError> {
+fn ask_questions(
+    story: &mut Story,
+    cluster: &Cluster,
+) -> Result<Vec<(String, AskReply)>, CliError> {
     let client = cluster.client(0)?;
     let mut answers = Vec::new();
     for (question, word) in QUESTIONS {
         let reply = ask::send(&client, question, 3, None)?;
         let holds = reply.answers.iter().any(|a| a.text.to_lowercase().contains(word));
-        story.claim(format!("\"{question}\" is answered by passages, one of which speaks of {word:?}"), holds)?;
+        story.claim(
+            format!("\"{question}\" is answered by passages, one of which speaks of {word:?}"),
+            holds,
+        )?;
         answers.push((question.to_string(), reply));
     }
     Ok(answers)
@@ -234,7 +258,8 @@ fn wait_for_rewards(story: &mut Story, cluster: &Cluster) -> Result<EpochView, C
         }
         cluster.paying_epoch()
     })?;
-    let rewards: Result<Vec<u128>, _> = epoch.rows.iter().map(|r| story::micro(&r.reward)).collect();
+    let rewards: Result<Vec<u128>, _> =
+        epoch.rows.iter().map(|r| story::micro(&r.reward)).collect();
     let sum: u128 = rewards?.iter().sum();
     story.claim(
         format!("epoch {} shares out its pool of {} rUv exactly", epoch.epoch, epoch.pool),
@@ -243,7 +268,12 @@ fn wait_for_rewards(story: &mut Story, cluster: &Cluster) -> Result<EpochView, C
     Ok(epoch)
 }
 
-fn check_liars(story: &mut Story, cluster: &Cluster, liars: &[String], epoch: &EpochView) -> Result<(), CliError> {
+fn check_liars(
+    story: &mut Story,
+    cluster: &Cluster,
+    liars: &[String],
+    epoch: &EpochView,
+) -> Result<(), CliError> {
     let status: StatusView = cluster.client(0)?.get("/api/status")?;
     for liar in liars {
         let node = status.nodes.iter().find(|n| n.node == *liar);
@@ -251,7 +281,10 @@ fn check_liars(story: &mut Story, cluster: &Cluster, liars: &[String], epoch: &E
         let paid = cluster.paid_to(liar)?;
         let earned = epoch.rows.iter().any(|r| r.node == *liar && r.reward != "0");
         story.claim(
-            format!("liar {} was caught, lost {slashed} rUv of its bond, and earned nothing", short(liar)),
+            format!(
+                "liar {} was caught, lost {slashed} rUv of its bond, and earned nothing",
+                short(liar)
+            ),
             story::micro(&slashed)? > 0 && paid == 0 && !earned,
         )?;
     }
@@ -259,7 +292,12 @@ fn check_liars(story: &mut Story, cluster: &Cluster, liars: &[String], epoch: &E
 }
 
 /// Proves one reward, checks it in a process of its own, and sees an altered file refused.
-fn prove_one(story: &mut Story, cluster: &Cluster, args: &DemoArgs, epoch: &EpochView) -> Result<PathBuf, CliError> {
+fn prove_one(
+    story: &mut Story,
+    cluster: &Cluster,
+    args: &DemoArgs,
+    epoch: &EpochView,
+) -> Result<PathBuf, CliError> {
     let payment = epoch.rows.iter().find_map(|r| r.payment);
     let payment = payment.ok_or_else(|| CliError::Failed("no reward was paid".into()))?;
     let bundle = cluster.client(0)?.get_bytes(&format!("/api/proofs/credits:{payment}"))?;
@@ -296,10 +334,19 @@ fn check_agreement(story: &mut Story, cluster: &Cluster, killed: usize) -> Resul
     })?;
     let seconds = begun.elapsed().as_secs_f64();
     let name = short(&cluster.node(killed).key).to_string();
-    story.claim(format!("all {} nodes, {name} too, agree on one state root (seen within {seconds:.1} s)", cluster.len()), true)?;
+    story.claim(
+        format!(
+            "all {} nodes, {name} too, agree on one state root (seen within {seconds:.1} s)",
+            cluster.len()
+        ),
+        true,
+    )?;
     let bank: CreditsView = cluster.client(0)?.get("/api/credits?newest=1")?;
     let total = story::micro(&bank.held)? + story::micro(&bank.burned)?;
-    story.claim(format!("held {} + burned {} = minted {} rUv", bank.held, bank.burned, bank.minted), total == story::micro(&bank.minted)?)
+    story.claim(
+        format!("held {} + burned {} = minted {} rUv", bank.held, bank.burned, bank.minted),
+        total == story::micro(&bank.minted)?,
+    )
 }
 
 fn finish(context: &Context, args: &DemoArgs, outcome: &Outcome) -> Result<(), CliError> {
@@ -308,7 +355,8 @@ fn finish(context: &Context, args: &DemoArgs, outcome: &Outcome) -> Result<(), C
     }
     context.print(outcome, || {
         let mut text = String::from("\nWho did what\n");
-        let mut table = Table::new(&["node", "passages embedded", "rUv earned", "trust", "slashed", ""]);
+        let mut table =
+            Table::new(&["node", "passages embedded", "rUv earned", "trust", "slashed", ""]);
         for node in &outcome.status.nodes {
             let passages = outcome.index.workers.get(&node.node).copied().unwrap_or(0);
             let row = outcome.epoch.rows.iter().find(|r| r.node == node.node);
@@ -333,12 +381,20 @@ fn finish(context: &Context, args: &DemoArgs, outcome: &Outcome) -> Result<(), C
         }
         text.push('\n');
         text.push_str(&credits::epoch_text(&outcome.epoch));
-        text.push_str(&format!("\nAll {} claims hold, after {:.1} s.\n", outcome.claims.len(), outcome.seconds));
+        text.push_str(&format!(
+            "\nAll {} claims hold, after {:.1} s.\n",
+            outcome.claims.len(),
+            outcome.seconds
+        ));
         if let Some(path) = &args.report {
             text.push_str(&format!("Report: {}\n", path.display()));
         }
         if let Some(path) = &args.proof_out {
-            text.push_str(&format!("Proof:  {} (check it: anthill verify {})\n", path.display(), path.display()));
+            text.push_str(&format!(
+                "Proof:  {} (check it: anthill verify {})\n",
+                path.display(),
+                path.display()
+            ));
         }
         text
     });
@@ -346,10 +402,14 @@ fn finish(context: &Context, args: &DemoArgs, outcome: &Outcome) -> Result<(), C
 }
 
 fn wait_for_enter(context: &Context, cluster: &Cluster) -> Result<(), CliError> {
-    let reply: serde_json::Value = cluster.client(0)?.post("/api/login-code", &serde_json::json!({}))?;
+    let reply: serde_json::Value =
+        cluster.client(0)?.post("/api/login-code", &serde_json::json!({}))?;
     let code = reply.get("code").and_then(|c| c.as_str()).unwrap_or_default();
     if !context.json {
-        println!("\nThe dashboard is at {}/?code={code}\nPress Enter to end.", cluster.client(0)?.base());
+        println!(
+            "\nThe dashboard is at {}/?code={code}\nPress Enter to end.",
+            cluster.client(0)?.base()
+        );
     }
     let mut line = String::new();
     match std::io::stdin().read_line(&mut line) {

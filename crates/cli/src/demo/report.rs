@@ -14,15 +14,16 @@ pub fn html(outcome: &Outcome) -> String {
         .status
         .nodes
         .iter()
-        .map(|n| (label(outcome, &n.node), outcome.index.workers.get(&n.node).copied().unwrap_or(0) as f64))
+        .map(|n| {
+            (
+                label(outcome, &n.node),
+                outcome.index.workers.get(&n.node).copied().unwrap_or(0) as f64,
+            )
+        })
         .collect();
     let number = |text: &str| text.parse::<f64>().unwrap_or(0.0);
-    let rewards: Vec<(String, f64)> = outcome
-        .epoch
-        .rows
-        .iter()
-        .map(|r| (label(outcome, &r.node), number(&r.reward)))
-        .collect();
+    let rewards: Vec<(String, f64)> =
+        outcome.epoch.rows.iter().map(|r| (label(outcome, &r.node), number(&r.reward))).collect();
     let slashed: Vec<(String, f64)> = outcome
         .status
         .nodes
@@ -72,7 +73,8 @@ fn label(outcome: &Outcome, node: &str) -> String {
 /// Horizontal bars with their values.
 fn bars(rows: &[(String, f64)], colour: &str) -> String {
     let most = rows.iter().map(|(_, v)| *v).fold(0.0, f64::max).max(1e-9);
-    let mut out = format!("<svg width=\"100%\" viewBox=\"0 0 760 {}\" role=\"img\">", rows.len() * 26 + 4);
+    let mut out =
+        format!("<svg width=\"100%\" viewBox=\"0 0 760 {}\" role=\"img\">", rows.len() * 26 + 4);
     for (i, (name, value)) in rows.iter().enumerate() {
         let (y, width) = (i * 26 + 4, 440.0 * value / most);
         out.push_str(&format!(
@@ -91,7 +93,8 @@ fn bars(rows: &[(String, f64)], colour: &str) -> String {
 /// One line for each thing that happened, at its time.
 fn timeline(events: &[(f64, String)]) -> String {
     let last = events.last().map_or(1.0, |(t, _)| *t).max(0.1);
-    let mut out = format!("<svg width=\"100%\" viewBox=\"0 0 760 {}\" role=\"img\">", events.len() * 24 + 8);
+    let mut out =
+        format!("<svg width=\"100%\" viewBox=\"0 0 760 {}\" role=\"img\">", events.len() * 24 + 8);
     for (i, (at, text)) in events.iter().enumerate() {
         let (y, x) = (i * 24 + 16, 8.0 + 104.0 * at / last);
         let short: String = text.chars().take(84).collect();
@@ -107,11 +110,21 @@ fn timeline(events: &[(f64, String)]) -> String {
 }
 
 fn epoch_table(outcome: &Outcome) -> String {
-    let mut out = String::from("<table><tr><th>node<th>tasks<th>E<th>Q<th>I<th>T<th>score<th>rUv<th>slashed</tr>");
+    let mut out = String::from(
+        "<table><tr><th>node<th>tasks<th>E<th>Q<th>I<th>T<th>score<th>rUv<th>slashed</tr>",
+    );
     for r in &outcome.epoch.rows {
         out.push_str(&format!(
             "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
-            escape(&label(outcome, &r.node)), r.tasks, r.e, r.q, r.i, r.t, r.score, r.reward, r.slashed
+            escape(&label(outcome, &r.node)),
+            r.tasks,
+            r.e,
+            r.q,
+            r.i,
+            r.t,
+            r.score,
+            r.reward,
+            r.slashed
         ));
     }
     out.push_str("</table>");

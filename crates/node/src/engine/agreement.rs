@@ -166,7 +166,10 @@ impl Engine {
             || proposer.is_some_and(|p| block.header.proposer.0 != p)
             || block.header.time_ms > now_ms() + MAX_AHEAD_MS
         {
-            tracing::warn!(height = block.header.height, "a proposal has a wrong hash, proposer or time");
+            tracing::warn!(
+                height = block.header.height,
+                "a proposal has a wrong hash, proposer or time"
+            );
             return false;
         }
         match self.ledger.check(&block) {

@@ -104,12 +104,7 @@ impl Duties {
     }
 
     /// A virtual node ended a task.
-    pub(super) fn worked(
-        &mut self,
-        id: &TaskId,
-        result: Result<TaskResult, String>,
-        height: u64,
-    ) {
+    pub(super) fn worked(&mut self, id: &TaskId, result: Result<TaskResult, String>, height: u64) {
         let work = match result {
             Ok(result) => Work::Done(result),
             Err(reason) => {

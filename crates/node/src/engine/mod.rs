@@ -17,7 +17,7 @@ use anthill_consensus::{In, TimerId};
 use anthill_ledger::{Ledger, Mempool};
 use anthill_types::state::TaskRecord;
 use anthill_types::{
-    AccountId, Block, Body, SignedTransaction, Signature, Transaction, Wire, keys,
+    AccountId, Block, Body, Signature, SignedTransaction, Transaction, Wire, keys,
 };
 use tokio::sync::mpsc;
 
@@ -106,7 +106,8 @@ impl Engine {
         self.replay()?;
         loop {
             let wait = self.next_wake();
-            let next = runtime.block_on(async { tokio::time::timeout(wait, self.inbox.recv()).await });
+            let next =
+                runtime.block_on(async { tokio::time::timeout(wait, self.inbox.recv()).await });
             match next {
                 Ok(None) | Ok(Some(Input::Command(Command::Stop))) => return Ok(()),
                 Ok(Some(input)) => {
@@ -194,8 +195,11 @@ impl Engine {
     /// Takes another key holder's transaction (a newcomer's) if it would apply now.
     fn relay(&mut self, signed: SignedTransaction) -> Result<Submitted, SubmitError> {
         let transaction = &signed.transaction;
-        let submitted =
-            Submitted { id: signed.id(), sender: transaction.sender, sequence: transaction.sequence };
+        let submitted = Submitted {
+            id: signed.id(),
+            sender: transaction.sender,
+            sequence: transaction.sequence,
+        };
         self.ledger.check_transaction(&signed).map_err(|e| SubmitError(e.to_string()))?;
         self.ledger.dry_run(&signed).map_err(|e| SubmitError(e.to_string()))?;
         self.accept(signed, true).map_err(|e| SubmitError(e.to_string()))?;
@@ -237,8 +241,13 @@ impl Engine {
     }
 
     fn repeat(&mut self) {
-        let mine: Vec<SignedTransaction> =
-            self.mempool.waiting().filter(|t| self.own.contains(&t.id())).take(64).cloned().collect();
+        let mine: Vec<SignedTransaction> = self
+            .mempool
+            .waiting()
+            .filter(|t| self.own.contains(&t.id()))
+            .take(64)
+            .cloned()
+            .collect();
         for signed in mine {
             self.tell_all(&Frame::Transactions(vec![signed]));
         }
@@ -276,13 +285,15 @@ impl Engine {
         self.own.retain(|id| mempool.contains(id));
         for (_, value) in writes.iter().filter(|(k, _)| k.starts_with(keys::TASKS.as_bytes())) {
             if let Some(bytes) = value {
-                let task = TaskRecord::from_bytes(bytes).map_err(anthill_ledger::LedgerError::from)?;
+                let task =
+                    TaskRecord::from_bytes(bytes).map_err(anthill_ledger::LedgerError::from)?;
                 self.watch_task(task)?;
             }
         }
         let params = self.ledger.state()?.params()?;
         let soon = block.header.height + params.reply_blocks + 2;
-        let agenda = self.ledger.state()?.range(&keys::agenda_start(), &keys::agenda_end(soon), 1)?;
+        let agenda =
+            self.ledger.state()?.range(&keys::agenda_start(), &keys::agenda_end(soon), 1)?;
         let windows = keys::window_end(self.ledger.state()?.chain().epoch);
         let final_now = self.ledger.state()?.range(&keys::window_start(), &windows, 1)?;
         self.agenda_due = !agenda.is_empty() || !final_now.is_empty();

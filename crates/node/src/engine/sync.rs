@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anthill_consensus::{In, message_height};
 use anthill_consensus::certificate::{Certificate, verify_certificate};
+use anthill_consensus::{In, message_height};
 use anthill_net::{NetEvent, PeerId};
 use anthill_types::{Block, Bytes, NodeKey, Wire};
 
@@ -61,7 +61,9 @@ impl Engine {
             }
             NetEvent::Frame { from, bytes } => match Frame::from_bytes(&bytes) {
                 Ok(frame) => self.on_frame(from, frame)?,
-                Err(error) => tracing::warn!(peer = %NodeKey(from).short(), %error, "a frame was refused"),
+                Err(error) => {
+                    tracing::warn!(peer = %NodeKey(from).short(), %error, "a frame was refused")
+                }
             },
             NetEvent::Request { bytes, reply, .. } => {
                 if let Ok(Request::Blocks { from, most }) = Request::from_bytes(&bytes) {

@@ -157,10 +157,7 @@ pub struct SubmittedView {
 
 async fn submit(app: &App, body: Body) -> Result<Json<SubmittedView>, ApiError> {
     let submitted = app.handle.submit(body).await?;
-    Ok(Json(SubmittedView {
-        transaction: submitted.id.to_string(),
-        sequence: submitted.sequence,
-    }))
+    Ok(Json(SubmittedView { transaction: submitted.id.to_string(), sequence: submitted.sequence }))
 }
 
 /// Sends credits of this node's account.
@@ -170,8 +167,10 @@ pub async fn transfer(
     input: Input<TransferRequest>,
 ) -> Result<Json<SubmittedView>, ApiError> {
     let Json(request) = input?;
-    let to: AccountId =
-        request.to.parse().map_err(|e: anthill_types::ids::ParseIdError| ApiError::bad(e.to_string()))?;
+    let to: AccountId = request
+        .to
+        .parse()
+        .map_err(|e: anthill_types::ids::ParseIdError| ApiError::bad(e.to_string()))?;
     let amount = amount(&request.amount)?;
     submit(&app, Body::Transfer { to, amount }).await
 }

@@ -36,10 +36,14 @@ pub enum IndexError {
     #[error("{0:?} cannot name an index: use up to {MAX_NAME} letters, digits, '-' and '_'")]
     Name(String),
     /// The model is not here.
-    #[error("there is no model {0:?} on this node: `anthill model list` shows what is here, `anthill model pull minilm` fetches the full encoder")]
+    #[error(
+        "there is no model {0:?} on this node: `anthill model list` shows what is here, `anthill model pull minilm` fetches the full encoder"
+    )]
     Model(String),
     /// An index of this name was made with another model.
-    #[error("index {name:?} was made with model {model}: vectors of two models cannot be mixed; choose another --name")]
+    #[error(
+        "index {name:?} was made with model {model}: vectors of two models cannot be mixed; choose another --name"
+    )]
     OtherModel {
         /// The index.
         name: String,

@@ -89,9 +89,9 @@ pub fn passage_id(path: &str, start: usize, end: usize, text: &str) -> [u8; 32] 
     let mut bytes = Vec::new();
     let cid = Cid::of(text.as_bytes()).to_binary();
     // Writing into a Vec cannot fail.
-    let _ = minicbor::Encoder::new(&mut bytes).array(4).and_then(|e| {
-        e.str(path)?.u64(start as u64)?.u64(end as u64)?.bytes(&cid)
-    });
+    let _ = minicbor::Encoder::new(&mut bytes)
+        .array(4)
+        .and_then(|e| e.str(path)?.u64(start as u64)?.u64(end as u64)?.bytes(&cid));
     blake3(&bytes)
 }
 
@@ -172,8 +172,8 @@ impl Plan {
         if !path.exists() {
             return Ok(None);
         }
-        let bytes = std::fs::read(&path)
-            .map_err(|error| HomeError::Io { path: path.clone(), error })?;
+        let bytes =
+            std::fs::read(&path).map_err(|error| HomeError::Io { path: path.clone(), error })?;
         serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|e| HomeError::Damaged { path, reason: e.to_string() })

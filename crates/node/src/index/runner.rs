@@ -9,8 +9,8 @@ use anthill_types::task::{program, task_id};
 use anthill_types::{Body, Bytes, Cid, Digest, TaskId, TaskSpec};
 use anthill_vector::Index;
 
-use super::plan::{Part, Plan};
 use super::IndexError;
+use super::plan::{Part, Plan};
 use crate::engine::Event;
 use crate::handle::Handle;
 use crate::home::write_whole;
@@ -149,7 +149,11 @@ impl IndexJob {
                 let Some(part) = self.plan.parts.get_mut(*i) else { continue };
                 part.tries += 1;
                 if part.tries > MAX_TRIES {
-                    let reason = format!("passages {}-{} could not be embedded in {MAX_TRIES} tries: is a node up that has the model?", part.first, part.first + part.count);
+                    let reason = format!(
+                        "passages {}-{} could not be embedded in {MAX_TRIES} tries: is a node up that has the model?",
+                        part.first,
+                        part.first + part.count
+                    );
                     return Err(IndexError::Failed(reason));
                 }
                 let id = task_id(&submitted.sender, submitted.sequence + k as u64);
@@ -222,7 +226,8 @@ impl IndexJob {
         let Some(bytes) = self.fetch_output(part, record, &result).await else { return Ok(false) };
         let body = anthill_sandbox::Outcome::from_output(&bytes).and_then(Result::ok);
         if body.and_then(|b| decode_output(&b, part.count)).is_none() {
-            let reason = format!("task {} gave no vectors: the text or the model does not fit", record.id);
+            let reason =
+                format!("task {} gave no vectors: the text or the model does not fit", record.id);
             return Err(IndexError::Failed(reason));
         }
         let right = |r: &&Replica| !r.failed && r.result == Some(result);
@@ -278,9 +283,12 @@ impl IndexJob {
         let fail = |e: String| IndexError::Failed(e);
         let mut items: Vec<([u8; 32], Vec<f32>)> = Vec::with_capacity(self.plan.passages.len());
         for part in &self.plan.parts {
-            let cid: Cid = part.output.as_deref().unwrap_or_default().parse().map_err(
-                |e: anthill_types::ids::ParseIdError| fail(e.to_string()),
-            )?;
+            let cid: Cid = part
+                .output
+                .as_deref()
+                .unwrap_or_default()
+                .parse()
+                .map_err(|e: anthill_types::ids::ParseIdError| fail(e.to_string()))?;
             let blob = self.handle.shared.net.get_blob(cid.0).await.ok().flatten();
             let bytes = match blob {
                 Some(bytes) => bytes,
@@ -295,15 +303,18 @@ impl IndexJob {
             let vectors = vectors.ok_or_else(|| fail(format!("blob {cid} holds no vectors")))?;
             let passages = self.plan.passages.iter().skip(part.first);
             for (passage, vector) in passages.zip(vectors) {
-                let id: Digest = passage.id.parse().map_err(
-                    |e: anthill_types::ids::ParseIdError| fail(e.to_string()),
-                )?;
+                let id: Digest = passage
+                    .id
+                    .parse()
+                    .map_err(|e: anthill_types::ids::ParseIdError| fail(e.to_string()))?;
                 items.push((id.0, vector));
             }
         }
-        let model: Digest = self.plan.model_hash.parse().map_err(
-            |e: anthill_types::ids::ParseIdError| fail(e.to_string()),
-        )?;
+        let model: Digest = self
+            .plan
+            .model_hash
+            .parse()
+            .map_err(|e: anthill_types::ids::ParseIdError| fail(e.to_string()))?;
         let folder = self.folder.clone();
         let built = tokio::task::spawn_blocking(move || build_index(&folder, model, items)).await;
         let digest = built.map_err(|e| fail(e.to_string()))??;
@@ -321,7 +332,8 @@ fn build_index(
     items.sort_by_key(|(id, _)| *id);
     items.dedup_by_key(|(id, _)| *id);
     let dimensions = items.first().map_or(0, |(_, v)| v.len());
-    let mut index = Index::new(anthill_vector::Params::default(), dimensions, model.0).map_err(fail)?;
+    let mut index =
+        Index::new(anthill_vector::Params::default(), dimensions, model.0).map_err(fail)?;
     for (id, vector) in &items {
         index.insert(*id, vector).map_err(fail)?;
     }
