@@ -295,13 +295,15 @@ pub fn status(shared: &Shared) -> Result<StatusView, LedgerError> {
 /// # Errors
 /// The store fails.
 pub fn credits(shared: &Shared, newest: u64) -> Result<CreditsView, LedgerError> {
-    let state = shared.state()?;
-    let totals = anthill_ledger::conservation::audit(shared.store.as_ref())?;
+    // All of one block: another may be committed while this is read.
+    let frozen = shared.store.frozen()?;
+    let state = State::open(frozen.as_ref())?;
+    let totals = anthill_ledger::conservation::audit(frozen.as_ref())?;
     let supply: Supply = state.get(&keys::supply())?.unwrap_or_default();
     let own = shared.keys.account_id();
     let prefix = keys::ACCOUNTS.as_bytes();
     let mut accounts = Vec::new();
-    for (key, value) in shared.store.prefix(prefix, 10_000)? {
+    for (key, value) in frozen.prefix(prefix, 10_000)? {
         let id = key.get(prefix.len()..).and_then(|k| k.try_into().ok()).map(AccountId);
         let Some(id) = id else { continue };
         let account = Account::from_bytes(&value)?;

@@ -139,6 +139,11 @@ impl<S: Store> Store for FaultyStore<S> {
             Some(Fault::SilentTear) => part(),
         }
     }
+
+    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
+        self.read(|inner| inner.frozen().map(|_| ()))?;
+        self.inner.frozen()
+    }
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): enough to choose which operation fails.

@@ -56,6 +56,13 @@ pub trait Store: Send + Sync {
     /// A [`StoreError`]; after one the batch may or may not be there: reopen and look.
     fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
 
+    /// The rows as they are now, unmoved by later commits: for reading values that belong together.
+    /// It is no place to commit to.
+    ///
+    /// # Errors
+    /// What the back-end reports.
+    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError>;
+
     /// At most `limit` rows whose keys begin with `prefix`.
     ///
     /// # Errors
@@ -77,6 +84,9 @@ macro_rules! forward {
             }
             fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
                 (**self).commit(batch)
+            }
+            fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
+                (**self).frozen()
             }
         }
     )*};

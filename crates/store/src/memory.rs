@@ -54,4 +54,8 @@ impl Store for MemoryStore {
         }
         Ok(())
     }
+
+    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
+        Ok(Box::new(Self { rows: RwLock::new(self.snapshot()) }))
+    }
 }

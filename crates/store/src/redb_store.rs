@@ -2,8 +2,9 @@
 
 use crate::{Batch, Row, Store, StoreError, check};
 use redb::{
-    CommitError, Database, DatabaseError, Durability, ReadableDatabase, SetDurabilityError,
-    StorageBackend, StorageError, TableDefinition, TableError, TransactionError,
+    CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase,
+    SetDurabilityError, StorageBackend, StorageError, TableDefinition, TableError,
+    TransactionError,
 };
 use std::io::ErrorKind;
 use std::ops::Bound;
@@ -125,9 +126,45 @@ impl RedbStore {
 
 impl Store for RedbStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let transaction = self.begin_read()?;
-        let table = transaction.open_table(ROWS).map_err(|error| self.table(error))?;
-        let found = table.get(key).map_err(|error| self.storage(error))?;
+        Frozen::new(self)?.get(key)
+    }
+
+    fn range(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        Frozen::new(self)?.range(start, end, limit)
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        check(batch)?;
+        if batch.is_empty() { Ok(()) } else { self.write(batch) }
+    }
+
+    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
+        Ok(Box::new(Frozen::new(self)?))
+    }
+}
+
+/// One read transaction: what was committed when it began, whatever is committed since.
+struct Frozen<'a> {
+    table: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    store: &'a RedbStore,
+}
+
+impl<'a> Frozen<'a> {
+    fn new(store: &'a RedbStore) -> Result<Self, StoreError> {
+        let transaction = store.begin_read()?;
+        let table = transaction.open_table(ROWS).map_err(|error| store.table(error))?;
+        Ok(Self { table, store })
+    }
+}
+
+impl Store for Frozen<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.table.get(key).map_err(|error| self.store.storage(error))?;
         Ok(found.map(|value| value.value().to_vec()))
     }
 
@@ -140,22 +177,25 @@ impl Store for RedbStore {
         if end.is_some_and(|end| end <= start) {
             return Ok(Vec::new());
         }
-        let transaction = self.begin_read()?;
-        let table = transaction.open_table(ROWS).map_err(|error| self.table(error))?;
         let bounds = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
-        let found = table.range::<&[u8]>(bounds).map_err(|error| self.storage(error))?;
+        let found = self.table.range::<&[u8]>(bounds);
         found
+            .map_err(|error| self.store.storage(error))?
             .take(limit)
             .map(|row| match row {
                 Ok((key, value)) => Ok((key.value().to_vec(), value.value().to_vec())),
-                Err(error) => Err(self.storage(error)),
+                Err(error) => Err(self.store.storage(error)),
             })
             .collect()
     }
 
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        check(batch)?;
-        if batch.is_empty() { Ok(()) } else { self.write(batch) }
+    fn commit(&self, _: &Batch) -> Result<(), StoreError> {
+        let detail = "a frozen view takes no writes".to_owned();
+        Err(StoreError::Denied { place: self.store.place.clone(), detail })
+    }
+
+    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
+        Ok(Box::new(self))
     }
 }
 

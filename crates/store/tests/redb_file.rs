@@ -79,3 +79,24 @@ fn a_missing_folder_and_a_folder_in_place_of_the_file() {
     let error = RedbStore::open(std::env::temp_dir()).unwrap_err();
     assert!(matches!(&error, StoreError::Denied { .. }), "{error}");
 }
+
+#[test]
+fn a_frozen_view_shows_one_commit_whatever_follows() {
+    let place = Place::new();
+    let redb = RedbStore::open(&place.0).unwrap();
+    let faulty = FaultyStore::new(MemoryStore::new());
+    let stores: [&dyn Store; 3] = [&redb, &MemoryStore::new(), &faulty];
+    for store in stores {
+        store.commit(&rows(10)).unwrap();
+        let frozen = store.frozen().unwrap();
+        let before = frozen.range(&[], None, 100).unwrap();
+        store.commit(&Batch::from([(vec![0, 3], None), (vec![9, 9], Some(vec![1]))])).unwrap();
+        assert_eq!(frozen.range(&[], None, 100).unwrap(), before);
+        assert_eq!(frozen.frozen().unwrap().get(&[0, 3]).unwrap(), Some(vec![3; 100]));
+        assert_eq!((frozen.get(&[9, 9]).unwrap(), before.len()), (None, 10));
+        assert_eq!(store.frozen().unwrap().get(&[9, 9]).unwrap(), Some(vec![1]));
+        assert_eq!(store.get(&[0, 3]).unwrap(), None);
+    }
+    let refused = redb.frozen().unwrap().commit(&rows(1));
+    assert!(matches!(refused, Err(StoreError::Denied { .. })));
+}
