@@ -223,6 +223,8 @@ fn killed_validators_lose_nothing_that_was_acknowledged() {
         trial.kill_one();
     }
     let tasks = trial.end_jobs(&digest);
+    // All jobs are final, so their wages are paid and can be seen.
+    trial.seen.look(&trial.nodes[0], &trial.saver, &trial.genesis);
     let (height, root) = trial.agree();
     let seen = &trial.seen;
     assert!(seen.payments.len() > 1 && seen.saved > 0 && seen.proofs > 0);
