@@ -34,14 +34,6 @@ pub enum HomeError {
     /// The folder holds no node.
     #[error("{0} holds no node yet: run `anthill up` or `anthill join TICKET` first")]
     Empty(PathBuf),
-    /// Another process uses the folder.
-    #[error("{path} is in use by process {pid}: stop it first, or use another --data folder")]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-        /// Who.
-        pid: u32,
-    },
     /// No randomness.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
