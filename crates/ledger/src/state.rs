@@ -165,3 +165,12 @@ impl<'a> State<'a> {
         self.mark(keys::agenda(height, task));
     }
 }
+
+/// All tasks that the committed state holds.
+///
+/// # Errors
+/// The store fails, or a record is damaged.
+pub fn all_tasks(store: &dyn Store) -> Result<Vec<TaskRecord>, LedgerError> {
+    let rows = store.prefix(keys::TASKS.as_bytes(), usize::MAX)?;
+    rows.iter().map(|(_, value)| Ok(TaskRecord::from_bytes(value)?)).collect()
+}

@@ -1,6 +1,6 @@
 //! Why a node cannot start, or must stop.
 
-use anthill_ledger::{BlockError, LedgerError, MempoolError, TransactionError};
+use anthill_ledger::LedgerError;
 use anthill_net::NetError;
 use anthill_store::StoreError;
 use thiserror::Error;
@@ -23,18 +23,9 @@ pub enum NodeError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// A block that this node made, or that was agreed, does not apply.
+    /// The state machine.
     #[error(transparent)]
-    Block(#[from] BlockError),
-    /// A transaction.
-    #[error(transparent)]
-    Transaction(#[from] TransactionError),
-    /// The mempool.
-    #[error(transparent)]
-    Mempool(#[from] MempoolError),
-    /// Agreement on blocks.
-    #[error("agreement on blocks cannot go on: {0}")]
-    Consensus(#[from] anthill_consensus::ConsensusError),
+    Engine(#[from] anthill_engine::EngineError),
     /// The network.
     #[error(transparent)]
     Net(#[from] NetError),

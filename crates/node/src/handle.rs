@@ -10,12 +10,13 @@ use anthill_types::{Amount, Body};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::calibrate;
-use crate::engine::{Command, Input, SubmitError, Submitted};
 use crate::error::NodeError;
 use crate::home::random;
 use crate::index::Jobs;
-use crate::proofs::ProveError;
+use crate::input::{Command, Input};
 use crate::shared::Shared;
+use anthill_engine::proofs::ProveError;
+use anthill_engine::{SubmitError, Submitted};
 
 /// Login codes that may be open at once.
 const MAX_CODES: usize = 64;

@@ -14,14 +14,15 @@ use anthill_types::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::beacon::BeaconChain;
 use crate::calibrate;
 use crate::config::Config;
-use crate::engine::{Command, Input, now_ms};
+use crate::driver::now_ms;
 use crate::error::NodeError;
 use crate::home::{Home, Keys, random};
+use crate::input::{Command, Input};
 use crate::shared::Shared;
-use crate::wire::{JoinReply, JoinRequest, PeerAddress};
+use anthill_engine::beacon::{self, BeaconChain};
+use anthill_engine::wire::{JoinReply, JoinRequest, PeerAddress};
 
 /// Most addresses in a welcome: gossip brings the rest.
 const MAX_WELCOME: usize = 64;
@@ -76,7 +77,7 @@ pub fn admit_transaction(
         validator: keys.validator_key(),
         node_proof: bind(&keys.node),
         validator_proof: bind(&keys.validator),
-        beacon_head: BeaconChain::new(&keys.beacon, 0).head(),
+        beacon_head: BeaconChain::new(&keys.beacon, 0, beacon::LENGTH).head(),
         offered,
         capabilities,
     });

@@ -1,32 +1,31 @@
 //! Put it together: roles, event loop, storage, HTTP, metrics, dashboard.
 //!
 //! [`Node::start`] opens a data folder and runs a node: the transport ([`anthill_net`]), the event
-//! loop ([`engine`]) on a thread of its own, virtual nodes ([`workers`]), jobs ([`index`]) and the
+//! loop ([`driver`]) on a thread of its own, virtual nodes ([`workers`]), jobs ([`index`]) and the
 //! HTTP server ([`http`]). Everything outside the event loop holds a [`Handle`].
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
-pub mod beacon;
 pub mod calibrate;
 pub mod config;
 pub mod documents;
-pub mod engine;
+pub mod driver;
 pub mod error;
+pub mod events;
 pub mod handle;
 pub mod home;
 pub mod http;
 pub mod index;
+pub mod input;
 pub mod join;
 pub mod metrics;
 pub mod node;
 pub mod programs;
-pub mod proofs;
 pub mod search;
 pub mod setup;
 pub mod shared;
 pub mod tasks;
 pub mod views;
-pub mod wire;
 pub mod workers;
 
 pub use anthill_sandbox as sandbox;

@@ -13,7 +13,7 @@ use crate::shared::Shared;
 pub struct Metrics {
     blocks: AtomicU64,
     transactions: AtomicU64,
-    after_commit_us: AtomicU64,
+    engine_us: AtomicU64,
     evidence: AtomicU64,
     /// HTTP requests answered.
     pub requests: AtomicU64,
@@ -22,11 +22,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Counts a committed block and the time that its bookkeeping took.
-    pub fn block(&self, block: &Block, spent: Duration) {
+    /// Counts a committed block.
+    pub fn block(&self, block: &Block) {
         self.blocks.fetch_add(1, Ordering::Relaxed);
         self.transactions.fetch_add(block.transactions.len() as u64, Ordering::Relaxed);
-        self.after_commit_us.fetch_add(spent.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Adds the time of one step of the state machine.
+    pub fn step(&self, spent: Duration) {
+        self.engine_us.fetch_add(spent.as_micros() as u64, Ordering::Relaxed);
     }
 
     /// Counts a validator that signed two conflicting messages.
@@ -54,10 +58,10 @@ pub fn render(shared: &Shared) -> String {
             get(&m.transactions),
         ),
         (
-            "anthill_after_commit_microseconds_total",
+            "anthill_engine_microseconds_total",
             "counter",
-            "Time spent on bookkeeping after blocks",
-            get(&m.after_commit_us),
+            "Time spent in the state machine: agreement, execution, commits",
+            get(&m.engine_us),
         ),
         ("anthill_virtual_nodes", "gauge", "Virtual nodes", work.virtual_nodes as u64),
         ("anthill_tasks_running", "gauge", "Tasks that run", work.running),

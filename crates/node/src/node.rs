@@ -6,24 +6,23 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anthill_consensus::{Bft, Timeouts};
+use anthill_engine::wire::{Announcement, PeerAddress};
 use anthill_ledger::Ledger;
 use anthill_net::{NetConfig, NetEvent, Network};
 use anthill_sandbox::Sandbox;
 use anthill_store::{RedbStore, Store};
-use anthill_types::wire::MAX_ENCODING;
 use anthill_types::{Digest, Genesis, NodeKey, Wire, keys};
 use tokio::sync::mpsc;
 
 use crate::calibrate;
 use crate::config::Config;
-use crate::engine::{Engine, Input};
+use crate::driver::Driver;
 use crate::error::NodeError;
 use crate::handle::Handle;
 use crate::home::{Home, Keys};
+use crate::input::Input;
 use crate::programs::{Embed, Models};
 use crate::shared::{FaultMode, Parts, Permissions, Shared};
-use crate::wire::{Announcement, PeerAddress};
 use crate::workers::{Limits, Workers};
 
 /// Inputs that may wait for the event loop.
@@ -161,26 +160,12 @@ fn start_engine(
     inbox: mpsc::Receiver<Input>,
     outbox: mpsc::Sender<Input>,
 ) -> Result<JoinHandle<Result<(), NodeError>>, NodeError> {
-    let validator = shared.keys.validator_key();
-    let set = ledger.state()?.validators()?;
-    let consensus = if set.validators.iter().any(|v| v.key == validator) {
-        let config = anthill_consensus::Config {
-            genesis: shared.genesis_hash.0,
-            key: Some(shared.keys.validator.clone()),
-            timeouts: Timeouts::default(),
-            max_block_bytes: MAX_ENCODING,
-            block_hash: anthill_ledger::block_hash,
-        };
-        Some(Box::new(Bft::new(config)) as Box<dyn anthill_consensus::Consensus + Send>)
-    } else {
-        None
-    };
     let runtime = shared.runtime.clone();
-    let engine = Engine::new(ledger, consensus, shared, inbox, outbox)?;
+    let driver = Driver::new(ledger, shared, inbox, outbox)?;
     std::thread::Builder::new()
         .name("engine".into())
         .spawn(move || {
-            let result = engine.run(&runtime);
+            let result = driver.run(&runtime);
             if let Err(error) = &result {
                 tracing::error!(%error, "the node stops");
             }

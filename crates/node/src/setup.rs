@@ -4,10 +4,10 @@ use anthill_types::{
     Amount, BeaconValue, ChainParams, Digest, Genesis, GenesisBalance, GenesisNode,
 };
 
-use crate::beacon::BeaconChain;
-use crate::engine::now_ms;
+use crate::driver::now_ms;
 use crate::error::NodeError;
 use crate::home::{Home, Keys, random};
+use anthill_engine::beacon::{self, BeaconChain};
 
 /// Credits that a founder starts with: working capital to submit tasks and sponsor newcomers.
 pub const FOUNDER_BALANCE: Amount = Amount::credits(1_000_000);
@@ -68,7 +68,7 @@ fn genesis_node(keys: &Keys, offered: u64, capabilities: &[Digest]) -> GenesisNo
         account: keys.account_id(),
         node: keys.node_key(),
         validator: keys.validator_key(),
-        beacon_head: BeaconChain::new(&keys.beacon, 0).head(),
+        beacon_head: BeaconChain::new(&keys.beacon, 0, beacon::LENGTH).head(),
         bond: FOUNDER_BOND,
         offered,
         capabilities: capabilities.to_vec(),

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use anthill_engine::Readers;
+use anthill_engine::wire::PeerAddress;
 use anthill_net::{Network, PeerId};
 use anthill_store::Store;
 use anthill_types::state::{Phase, TaskRecord};
 use anthill_types::{Cid, Genesis, GenesisHash, NodeKey, TaskId, ValidatorKey};
 use tokio::sync::broadcast;
 
-use crate::engine::Event;
+use crate::events::Event;
 use crate::home::{Home, Keys};
 use crate::metrics::Metrics;
 use crate::programs::Models;
-use crate::wire::PeerAddress;
 use crate::workers::Workers;
 
 /// Events kept for slow listeners.
@@ -131,6 +132,12 @@ impl Shared {
         *self.status.write().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
+    /// Notes who may read a task's blobs here.
+    pub(crate) fn permit(&self, task: &TaskRecord, readers: Readers) {
+        let (node, validator) = (self.keys.node_key(), self.keys.validator_key());
+        self.permissions.set(task, readers, &node, &validator);
+    }
+
     /// Committed state, to read.
     ///
     /// # Errors
@@ -185,15 +192,6 @@ impl Shared {
     pub fn connected(&self) -> Vec<PeerId> {
         self.net.peers()
     }
-}
-
-/// Who may read a task's blobs.
-#[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub struct Readers {
-    /// Its input.
-    pub input: BTreeSet<NodeKey>,
-    /// Its outputs.
-    pub output: BTreeSet<NodeKey>,
 }
 
 /// Who may read which blob: by default only those to whom a task gives the right

@@ -8,7 +8,7 @@ use anthill_types::state::{TaskRecord, TaskResult};
 use anthill_types::task::MAX_INPUT;
 use tokio::sync::mpsc;
 
-use crate::engine::Input;
+use crate::input::Input;
 use crate::shared::{FaultMode, Shared};
 use crate::workers::Job;
 

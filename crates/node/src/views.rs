@@ -9,7 +9,7 @@ use anthill_types::state::{
 use anthill_types::{AccountId, TaskId, Wire, keys};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::events::phase_name;
+use crate::events::phase_name;
 use crate::shared::Shared;
 
 /// A node of the network.
@@ -225,15 +225,6 @@ pub struct TaskView {
     pub cost: Option<u64>,
 }
 
-/// Every task in the state.
-///
-/// # Errors
-/// The store fails, or a record is damaged.
-pub fn all_tasks(store: &dyn Store) -> Result<Vec<TaskRecord>, LedgerError> {
-    let rows = store.prefix(keys::TASKS.as_bytes(), usize::MAX)?;
-    rows.iter().map(|(_, v)| Ok(TaskRecord::from_bytes(v)?)).collect()
-}
-
 /// Status of this node and the network.
 ///
 /// # Errors
@@ -278,7 +269,7 @@ pub fn status(shared: &Shared) -> Result<StatusView, LedgerError> {
         time_ms: chain.time_ms,
         root: chain.root.to_string(),
         epoch: chain.epoch,
-        epoch_left_ms: ends.saturating_sub(crate::engine::now_ms()),
+        epoch_left_ms: ends.saturating_sub(crate::driver::now_ms()),
         waiting: chain.waiting,
         peers: connected.len(),
         virtual_nodes: work.virtual_nodes,

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::metadata::{Metadata, Package};
 
 /// Layer of each crate; a crate depends only on lower ones.
-const LAYERS: [(&str, u8); 17] = [
+const LAYERS: [(&str, u8); 18] = [
     ("anthill-types", 0),
     ("anthill-merkle", 0),
     ("anthill-identity", 0),
@@ -20,13 +20,14 @@ const LAYERS: [(&str, u8); 17] = [
     ("anthill-ledger", 2),
     ("anthill-consensus", 2),
     ("anthill-light", 2),
+    ("anthill-engine", 2),
     ("anthill-net", 3),
     ("anthill-node", 3),
     ("anthill", 3),
 ];
 
 /// Allowed edges inside a layer.
-const SIDEWAYS: [(&str, &str); 10] = [
+const SIDEWAYS: [(&str, &str); 13] = [
     ("anthill-vector", "anthill-kernels"),
     ("anthill-learn", "anthill-kernels"),
     ("anthill-learn", "anthill-vector"),
@@ -34,6 +35,9 @@ const SIDEWAYS: [(&str, &str); 10] = [
     ("anthill-ledger", "anthill-verify"),
     ("anthill-ledger", "anthill-scheduler"),
     ("anthill-light", "anthill-consensus"),
+    ("anthill-engine", "anthill-consensus"),
+    ("anthill-engine", "anthill-ledger"),
+    ("anthill-engine", "anthill-light"),
     ("anthill-node", "anthill-net"),
     ("anthill", "anthill-node"),
     ("anthill", "anthill-net"),

@@ -7,8 +7,8 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::index::IndexError;
-use crate::proofs::ProveError;
 use crate::workers::WorkError;
+use anthill_engine::proofs::ProveError;
 
 /// A part of the path, or why it is none.
 pub type InPath<T> = Result<Path<T>, PathRejection>;
@@ -146,8 +146,8 @@ impl From<crate::NodeError> for ApiError {
     }
 }
 
-impl From<crate::engine::SubmitError> for ApiError {
-    fn from(error: crate::engine::SubmitError) -> Self {
+impl From<anthill_engine::SubmitError> for ApiError {
+    fn from(error: anthill_engine::SubmitError) -> Self {
         Self::conflict(error)
     }
 }

@@ -11,7 +11,7 @@ use anthill_vector::Index;
 
 use super::IndexError;
 use super::plan::{Part, Plan};
-use crate::engine::Event;
+use crate::events::Event;
 use crate::handle::Handle;
 use crate::home::write_whole;
 use crate::programs::{decode_output, embed_params};

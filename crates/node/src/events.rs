@@ -1,13 +1,12 @@
-//! What the event loop tells the outside: status, and one event for each thing that happened.
+//! What the driver tells the outside: status, and one event for each thing that happened.
 
-use anthill_net::PeerId;
+use anthill_engine::PeerId;
 use anthill_store::Batch;
 use anthill_types::state::{EpochRecord, Payment, PaymentReason, Phase, TaskRecord};
 use anthill_types::{Block, NodeKey, Wire, keys};
 use serde::Serialize;
 
-use super::Engine;
-use crate::shared::ChainStatus;
+use crate::shared::Shared;
 
 /// Something that happened, as dashboards and jobs see it.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
@@ -93,24 +92,13 @@ pub fn phase_name(phase: &Phase) -> &'static str {
     }
 }
 
-impl Engine {
-    pub(super) fn publish_status(&self) {
-        let epoch = self.ledger.state().map_or(0, |s| s.chain().epoch);
-        self.shared.set_status(ChainStatus {
-            height: self.ledger.height(),
-            time_ms: self.ledger.tip().map_or(self.ledger.genesis().time_ms, |h| h.time_ms),
-            root: self.ledger.root(),
-            epoch,
-            waiting: self.mempool.len(),
-        });
-    }
-
-    pub(super) fn publish_peer(&self, peer: &PeerId, up: bool) {
-        let _ = self.shared.events.send(Event::Peer { node: NodeKey(*peer).to_string(), up });
+impl Shared {
+    pub(crate) fn publish_peer(&self, peer: &PeerId, up: bool) {
+        let _ = self.events.send(Event::Peer { node: NodeKey(*peer).to_string(), up });
     }
 
     /// One event for the block and each task, payment and epoch that it wrote. Nobody may listen.
-    pub(super) fn publish_events(&self, block: &Block, writes: &Batch) {
+    pub(crate) fn publish_block(&self, block: &Block, writes: &Batch) {
         for (key, value) in writes {
             let Some(value) = value else { continue };
             let event = if key.starts_with(keys::TASKS.as_bytes()) {
@@ -123,15 +111,15 @@ impl Engine {
                 None
             };
             if let Some(event) = event {
-                let _ = self.shared.events.send(event);
+                let _ = self.events.send(event);
             }
         }
-        let _ = self.shared.events.send(Event::Block {
+        let _ = self.events.send(Event::Block {
             height: block.header.height,
             time_ms: block.header.time_ms,
             transactions: block.transactions.len(),
             root: block.header.state_root.to_string(),
-            epoch: self.shared.status().epoch,
+            epoch: self.status().epoch,
         });
     }
 }

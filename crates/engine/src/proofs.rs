@@ -84,7 +84,7 @@ fn reward_tasks(
     record: &EpochRecord,
 ) -> Result<BTreeSet<Vec<u8>>, ProveError> {
     let mut found = BTreeSet::new();
-    for task in crate::views::all_tasks(ledger.store().as_ref())? {
+    for task in anthill_ledger::state::all_tasks(ledger.store().as_ref())? {
         if found.len() >= MAX_TASKS {
             break;
         }

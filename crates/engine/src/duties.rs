@@ -4,7 +4,6 @@
 //! results are deterministic, and its nonces come from its key.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use anthill_types::hash::sha3;
 use anthill_types::state::{Phase, TaskRecord, TaskResult};
@@ -12,11 +11,10 @@ use anthill_types::task::{MAX_BATCH, commitment};
 use anthill_types::{
     AccountId, Body, Commit, Digest, NodeKey, Receipt, Reveal, TaskId, ValidatorKey, Verdict,
 };
-use tokio::sync::mpsc;
 
-use super::{Engine, Input};
-use crate::error::NodeError;
-use crate::shared::Shared;
+use crate::effect::Effect;
+use crate::engine::Engine;
+use crate::signers::Signers;
 
 /// Blocks after which a duty that is not in the state yet is sent again.
 const RESEND_BLOCKS: u64 = 4;
@@ -45,26 +43,22 @@ pub struct Duties {
     tasks: BTreeMap<TaskId, TaskRecord>,
     work: BTreeMap<TaskId, Work>,
     sent: BTreeMap<(TaskId, Step), u64>,
-    shared: Arc<Shared>,
-    outbox: mpsc::Sender<Input>,
 }
 
 impl Duties {
-    pub(super) fn new(shared: Arc<Shared>, outbox: mpsc::Sender<Input>) -> Self {
+    pub(crate) fn new(signers: &Signers) -> Self {
         Self {
-            node: shared.keys.node_key(),
-            validator: shared.keys.validator_key(),
-            secret: shared.keys.node_seed,
+            node: signers.node_key(),
+            validator: signers.validator_key(),
+            secret: signers.secret,
             tasks: BTreeMap::new(),
             work: BTreeMap::new(),
             sent: BTreeMap::new(),
-            shared,
-            outbox,
         }
     }
 
     /// Notes where a task stands now.
-    pub(super) fn observe(&mut self, task: TaskRecord) {
+    pub(crate) fn observe(&mut self, task: TaskRecord) {
         if self.step(&task).is_some() {
             self.tasks.insert(task.id, task);
             return;
@@ -104,7 +98,7 @@ impl Duties {
     }
 
     /// A virtual node ended a task.
-    pub(super) fn worked(&mut self, id: &TaskId, result: Result<TaskResult, String>, height: u64) {
+    pub(crate) fn worked(&mut self, id: &TaskId, result: Result<TaskResult, String>, height: u64) {
         let work = match result {
             Ok(result) => Work::Done(result),
             Err(reason) => {
@@ -115,8 +109,9 @@ impl Duties {
         self.work.insert(*id, work);
     }
 
-    /// Starts work that is not running yet.
-    fn start_work(&mut self, height: u64) {
+    /// The work that is not running yet; it is taken for running from now on.
+    fn start_work(&mut self, height: u64) -> Vec<TaskRecord> {
+        let mut begun = Vec::new();
         for (id, task) in &self.tasks {
             let idle = match self.work.get(id) {
                 None => true,
@@ -125,9 +120,10 @@ impl Duties {
             };
             if idle {
                 self.work.insert(*id, Work::Running);
-                crate::tasks::spawn(self.shared.clone(), self.outbox.clone(), task.clone());
+                begun.push(task.clone());
             }
         }
+        begun
     }
 
     fn nonce(&self, task: &TaskId, attempt: u32) -> Digest {
@@ -189,22 +185,23 @@ impl Duties {
 
 impl Engine {
     /// Does what the state asks of this node, as far as its work is done.
-    pub(super) fn do_duties(&mut self) -> Result<(), NodeError> {
+    pub(crate) fn do_duties(&mut self) {
         let height = self.ledger.height();
-        self.duties.start_work(height);
+        for task in self.duties.start_work(height) {
+            self.emit(Effect::Work(Box::new(task)));
+        }
         let (commits, reveals, verdicts) = self.duties.collect(height);
-        let node = AccountId(self.shared.keys.node_key().0);
-        let validator = AccountId(self.shared.keys.validator_key().0);
-        let keys = &self.shared.keys;
+        let node = AccountId(self.signers.node_key().0);
+        let validator = AccountId(self.signers.validator_key().0);
         let mut signed = Vec::new();
         if !commits.is_empty() {
-            signed.push(self.sign(&keys.node, node, 0, Body::Commits(commits)));
+            signed.push(self.sign(&self.signers.node, node, 0, Body::Commits(commits)));
         }
         if !reveals.is_empty() {
-            signed.push(self.sign(&keys.node, node, 0, Body::Reveals(reveals)));
+            signed.push(self.sign(&self.signers.node, node, 0, Body::Reveals(reveals)));
         }
         if !verdicts.is_empty() {
-            signed.push(self.sign(&keys.validator, validator, 0, Body::Verdicts(verdicts)));
+            signed.push(self.sign(&self.signers.validator, validator, 0, Body::Verdicts(verdicts)));
         }
         for transaction in signed {
             // A full mempool is no reason to stop: the duty is sent again a few blocks later.
@@ -212,6 +209,5 @@ impl Engine {
                 tracing::warn!(%error, "a duty must wait");
             }
         }
-        Ok(())
     }
 }

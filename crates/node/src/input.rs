@@ -1,10 +1,11 @@
-//! What the event loop takes in.
+//! What the driver takes in.
 
+use anthill_engine::proofs::ProveError;
+use anthill_engine::{SubmitError, Submitted};
 use anthill_net::{NetEvent, PeerId};
-use anthill_types::{AccountId, Body, Digest, SignedTransaction, TaskId};
+use anthill_types::{Body, SignedTransaction, TaskId};
 use tokio::sync::oneshot;
 
-use crate::proofs::ProveError;
 use anthill_light::Subject;
 
 /// One thing that happened.
@@ -19,7 +20,7 @@ pub enum Input {
         result: Result<anthill_types::state::TaskResult, String>,
     },
     /// A peer answered a request for blocks.
-    Blocks {
+    Fetched {
         /// The peer.
         peer: PeerId,
         /// Its answer.
@@ -55,19 +56,3 @@ pub enum Command {
     /// End the loop.
     Stop,
 }
-
-/// A transaction that waits for a block now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Submitted {
-    /// Its id.
-    pub id: Digest,
-    /// Its sender.
-    pub sender: AccountId,
-    /// Its first sequence number.
-    pub sequence: u64,
-}
-
-/// Why a transaction was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SubmitError(pub String);

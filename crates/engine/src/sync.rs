@@ -1,16 +1,15 @@
 //! Catching up: frames from peers, and blocks that this node missed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anthill_consensus::certificate::{Certificate, verify_certificate};
 use anthill_consensus::{In, message_height};
-use anthill_net::{NetEvent, PeerId};
 use anthill_types::{Block, Bytes, NodeKey, Wire};
 
-use super::{Engine, Input, now_ms};
-use crate::error::NodeError;
-use crate::wire::{Announcement, Blocks, CommittedBlock, Frame, Request};
+use crate::effect::{Effect, PeerId};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::wire::{Blocks, CommittedBlock, Frame, Request};
 
 /// Most blocks in one answer.
 const MOST_BLOCKS: u64 = 64;
@@ -33,74 +32,56 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// Does not believe a peer's height for a while.
-    fn ignore(&mut self, peer: &PeerId) {
+    /// Does not believe a peer's height before `until_ms`.
+    fn ignore(&mut self, peer: &PeerId, until_ms: u64) {
         self.heights.remove(peer);
-        self.ignored.insert(*peer, now_ms() + IGNORE_MS);
+        self.ignored.insert(*peer, until_ms);
+    }
+
+    /// Forgets a peer that is gone.
+    pub(crate) fn forget(&mut self, peer: &PeerId) {
+        self.heights.remove(peer);
+        if self.asking == Some(*peer) {
+            self.asking = None;
+        }
+    }
+
+    /// When to ask for blocks, if somebody is ahead of `height` and nobody is asked yet.
+    pub(crate) fn wake(&self, height: u64) -> Option<u64> {
+        let ahead = self.asking.is_none() && self.heights.values().any(|h| *h > height);
+        ahead.then_some(self.behind_since + PATIENCE_MS)
     }
 }
 
 impl Engine {
-    pub(super) fn status_frame(&self) -> Frame {
+    pub(crate) fn status_frame(&self) -> Frame {
         Frame::Status { height: self.ledger.height(), tip: self.ledger.tip_hash() }
     }
 
-    pub(super) fn on_net(&mut self, event: NetEvent) -> Result<(), NodeError> {
-        match event {
-            NetEvent::PeerUp { peer } => {
-                self.send(&peer, &self.status_frame());
-                self.repeated_ms = 0;
-                self.publish_peer(&peer, true);
-            }
-            NetEvent::PeerDown { peer, .. } => {
-                self.sync.heights.remove(&peer);
-                if self.sync.asking == Some(peer) {
-                    self.sync.asking = None;
-                }
-                self.publish_peer(&peer, false);
-            }
-            NetEvent::Frame { from, bytes } => match Frame::from_bytes(&bytes) {
-                Ok(frame) => self.on_frame(from, frame)?,
-                Err(error) => {
-                    tracing::warn!(peer = %NodeKey(from).short(), %error, "a frame was refused")
-                }
-            },
-            NetEvent::Request { bytes, reply, .. } => {
-                if let Ok(Request::Blocks { from, most }) = Request::from_bytes(&bytes) {
-                    let _ = reply.send(self.blocks(from, most)?.to_bytes());
-                }
-            }
-            NetEvent::Gossip { from, bytes } => {
-                let announced = Announcement::from_bytes(&bytes);
-                // A node speaks of itself alone.
-                if let Ok(Announcement::Address(address)) = announced
-                    && address.node.0 == from
-                    && self.ledger.state()?.node(&address.node)?.is_some()
-                {
-                    self.shared.learn_address(&address);
-                }
-            }
-            NetEvent::JoinRequest { from, bytes, reply } => {
-                crate::join::answer(self.shared.clone(), self.outbox.clone(), from, bytes, reply);
+    pub(crate) fn on_bytes(&mut self, from: PeerId, bytes: &[u8]) -> Result<(), EngineError> {
+        match Frame::from_bytes(bytes) {
+            Ok(frame) => self.on_frame(from, frame),
+            Err(error) => {
+                tracing::warn!(peer = %NodeKey(from).short(), %error, "a frame was refused");
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    fn on_frame(&mut self, from: PeerId, frame: Frame) -> Result<(), NodeError> {
+    fn on_frame(&mut self, from: PeerId, frame: Frame) -> Result<(), EngineError> {
         match frame {
             Frame::Consensus(Bytes(bytes)) => {
                 // The first word of a height wakes those who wait for work.
                 let height = self.ledger.height();
                 if self.started <= height && message_height(&bytes) == Some(height + 1) {
                     self.called = true;
-                    self.begin_height(now_ms())?;
+                    self.begin_height()?;
                 }
                 self.agree(In::Message { from, bytes })
             }
             Frame::Transactions(list) => {
                 for signed in list {
-                    if let Err(error) = self.accept(signed, false) {
+                    if let Err(error) = self.accept_from_peer(signed) {
                         tracing::debug!(%error, "a peer's transaction was not taken");
                     }
                 }
@@ -114,17 +95,17 @@ impl Engine {
     }
 
     /// Notes how far a peer's chain is.
-    pub(super) fn note_height(&mut self, peer: PeerId, height: u64) {
-        if self.sync.ignored.get(&peer).is_some_and(|until| now_ms() < *until) {
+    pub(crate) fn note_height(&mut self, peer: PeerId, height: u64) {
+        if self.sync.ignored.get(&peer).is_some_and(|until| self.now_ms < *until) {
             return;
         }
         self.sync.heights.insert(peer, height);
         if height > self.ledger.height() && self.sync.behind_since == 0 {
-            self.sync.behind_since = now_ms();
+            self.sync.behind_since = self.now_ms;
         }
     }
 
-    fn blocks(&self, from: u64, most: u64) -> Result<Blocks, NodeError> {
+    pub(crate) fn blocks(&self, from: u64, most: u64) -> Result<Blocks, EngineError> {
         let mut blocks = Vec::new();
         let mut room = MOST_BYTES;
         for height in from..from.saturating_add(most.min(MOST_BLOCKS)) {
@@ -140,7 +121,7 @@ impl Engine {
     }
 
     /// Asks a peer that is ahead for the blocks that are missing.
-    pub(super) fn catch_up(&mut self, now: u64) {
+    pub(crate) fn catch_up(&mut self) {
         let height = self.ledger.height();
         let ahead = self.sync.heights.iter().filter(|(_, h)| **h > height).max_by_key(|(_, h)| **h);
         let Some((peer, theirs)) = ahead.map(|(p, h)| (*p, *h)) else {
@@ -149,43 +130,38 @@ impl Engine {
         };
         let patient = self.consensus.is_some()
             && theirs == height + 1
-            && now.saturating_sub(self.sync.behind_since) < PATIENCE_MS;
+            && self.now_ms.saturating_sub(self.sync.behind_since) < PATIENCE_MS;
         if self.sync.asking.is_some() || patient {
             return;
         }
         self.sync.asking = Some(peer);
         let request = Request::Blocks { from: height + 1, most: MOST_BLOCKS }.to_bytes();
-        let (shared, outbox) = (self.shared.clone(), self.outbox.clone());
-        self.shared.runtime.spawn(async move {
-            let reply = shared.net.request(&peer, &request, Duration::from_secs(5)).await;
-            let reply = reply.map_err(|e| e.to_string());
-            let _ = outbox.send(Input::Blocks { peer, reply }).await;
-        });
+        self.emit(Effect::Fetch { peer, request });
     }
 
-    pub(super) fn on_blocks(
+    pub(crate) fn on_blocks(
         &mut self,
         peer: &PeerId,
         reply: Result<Vec<u8>, String>,
-    ) -> Result<(), NodeError> {
+    ) -> Result<(), EngineError> {
         self.sync.asking = None;
-        self.sync.behind_since = now_ms();
+        self.sync.behind_since = self.now_ms;
         let who = NodeKey(*peer).short();
         let blocks = match reply.and_then(|b| Blocks::from_bytes(&b).map_err(|e| e.to_string())) {
             Ok(blocks) => blocks.blocks,
             Err(error) => {
                 tracing::debug!(peer = who, error, "no blocks came");
-                self.sync.ignore(peer);
+                self.sync.ignore(peer, self.now_ms + IGNORE_MS);
                 return Ok(());
             }
         };
         if blocks.is_empty() {
-            self.sync.ignore(peer);
+            self.sync.ignore(peer, self.now_ms + IGNORE_MS);
         }
         for committed in &blocks {
             if !self.take_block(committed)? {
                 tracing::warn!(peer = who, "a block with a wrong certificate was refused");
-                self.sync.ignore(peer);
+                self.sync.ignore(peer, self.now_ms + IGNORE_MS);
                 break;
             }
         }
@@ -193,7 +169,7 @@ impl Engine {
     }
 
     /// Takes a block that others agreed on; false when it or its certificate is wrong.
-    fn take_block(&mut self, committed: &CommittedBlock) -> Result<bool, NodeError> {
+    fn take_block(&mut self, committed: &CommittedBlock) -> Result<bool, EngineError> {
         let Ok(block) = Block::from_bytes(&committed.block.0) else { return Ok(false) };
         let next = self.ledger.height() + 1;
         if block.header.height < next {

@@ -3,7 +3,7 @@
 use anthill_types::BeaconValue;
 use anthill_types::hash::sha3;
 
-/// Values in one chain: so many blocks can a validator propose before it must renew.
+/// Values in one chain of a node: so many blocks can a validator propose before it must renew.
 pub const LENGTH: usize = 1 << 16;
 
 /// A hash chain from a seed: `values[i + 1] = SHA3-256(values[i])`; the last is the committed head.
@@ -12,12 +12,12 @@ pub struct BeaconChain {
 }
 
 impl BeaconChain {
-    /// The chain of a seed and a generation (how often it was renewed).
-    pub fn new(seed: &[u8; 32], generation: u64) -> Self {
+    /// The chain of `length` reveals of a seed and a generation (how often it was renewed).
+    pub fn new(seed: &[u8; 32], generation: u64, length: usize) -> Self {
         let first = sha3(&[b"beacon chain", seed, &generation.to_be_bytes()]);
-        let mut values = Vec::with_capacity(LENGTH + 1);
+        let mut values = Vec::with_capacity(length + 1);
         let mut value = BeaconValue(first);
-        for _ in 0..=LENGTH {
+        for _ in 0..=length {
             values.push(value);
             value = BeaconValue(sha3(&[&value.0]));
         }
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn reveals_hash_to_the_head() {
-        let chain = BeaconChain::new(&[1; 32], 0);
+        let chain = BeaconChain::new(&[1; 32], 0, LENGTH);
         let mut head = chain.head();
         for i in 0..10 {
             assert_eq!(chain.left(&head), LENGTH - i);
@@ -56,6 +56,6 @@ mod tests {
             head = reveal;
         }
         assert_eq!(chain.reveal(&BeaconValue([9; 32])), None);
-        assert_ne!(BeaconChain::new(&[1; 32], 1).head(), chain.head());
+        assert_ne!(BeaconChain::new(&[1; 32], 1, LENGTH).head(), chain.head());
     }
 }

@@ -8,9 +8,10 @@ use anthill_store::Batch;
 use anthill_types::block::{MAX_BLOCK_BYTES, MAX_TRANSACTIONS};
 use anthill_types::{Block, BlockHash, Body, Wire};
 
-use super::{Engine, now_ms};
 use crate::beacon::BeaconChain;
-use crate::error::NodeError;
+use crate::effect::Effect;
+use crate::engine::Engine;
+use crate::error::EngineError;
 use crate::wire::Frame;
 
 const WAL: &[u8] = b"\x02wal/";
@@ -22,46 +23,48 @@ const RENEW_BELOW: usize = 64;
 impl Engine {
     /// Begins the next height when its time has come: after the block interval when there is
     /// something to do, after the idle interval otherwise, or because a peer has begun.
-    pub(super) fn begin_height(&mut self, now: u64) -> Result<(), NodeError> {
+    pub(crate) fn begin_height(&mut self) -> Result<(), EngineError> {
+        if self.begins_at().is_none_or(|at| at > self.now_ms) {
+            return Ok(());
+        }
         let next = self.ledger.height() + 1;
-        if self.consensus.is_none() || self.started >= next {
-            return Ok(());
-        }
-        let params = &self.ledger.genesis().params;
-        let before = self.ledger.tip().map_or(0, |h| h.time_ms);
-        let waited = now.saturating_sub(before);
-        let busy = !self.mempool.is_empty() || self.agenda_due || self.epoch_due(now)?;
-        let due = self.called
-            || (busy && waited >= params.block_interval_ms)
-            || waited >= params.idle_interval_ms;
-        if !due {
-            return Ok(());
-        }
         self.started = next;
         self.wal_sequence = self.wal_rows(next)?.len() as u64;
         let validators = self.ledger.state()?.validators()?.powers();
         self.agree(In::Start { height: next, validators })
     }
 
+    /// When this validator begins the next height, milliseconds since the Unix epoch; none when it
+    /// has begun already.
+    pub(crate) fn begins_at(&self) -> Option<u64> {
+        if self.consensus.is_none() || self.started > self.ledger.height() {
+            return None;
+        }
+        if self.called {
+            return Some(0);
+        }
+        let params = &self.ledger.genesis().params;
+        let before = self.ledger.tip().map_or(0, |h| h.time_ms);
+        let (soonest, latest) =
+            (before + params.block_interval_ms, before + params.idle_interval_ms);
+        let busy = !self.mempool.is_empty() || self.agenda_due;
+        let reason = if busy { soonest } else { self.epoch_ends_ms.max(soonest) };
+        Some(reason.min(latest))
+    }
+
     /// At the start of the process: what this validator has signed already, so that it never signs
     /// anything else for the same height and round.
-    pub(super) fn replay(&mut self) -> Result<(), NodeError> {
+    pub(crate) fn replay(&mut self) -> Result<(), EngineError> {
         let rows = self.wal_rows(self.ledger.height() + 1)?;
         self.agree(In::Replay(rows.into_iter().map(|(_, entry)| entry).collect()))
     }
 
-    fn epoch_due(&self, now: u64) -> Result<bool, NodeError> {
-        let state = self.ledger.state()?;
-        let end = state.chain().epoch_start_ms + state.params()?.epoch_ms;
-        Ok(now >= end)
-    }
-
     /// Gives the consensus engine an input and carries out what it wants, in order.
-    pub(super) fn agree(&mut self, input: In) -> Result<(), NodeError> {
+    pub(crate) fn agree(&mut self, input: In) -> Result<(), EngineError> {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let Some(consensus) = &mut self.consensus else { return Ok(()) };
-            let outs = match consensus.step(input, now_ms()) {
+            let outs = match consensus.step(input, self.now_ms) {
                 Ok(outs) => outs,
                 // A peer's fault.
                 Err(error @ (ConsensusError::Malformed(_) | ConsensusError::Refused(_))) => {
@@ -80,13 +83,13 @@ impl Engine {
         Ok(())
     }
 
-    fn carry_out(&mut self, out: Out) -> Result<Option<In>, NodeError> {
+    fn carry_out(&mut self, out: Out) -> Result<Option<In>, EngineError> {
         match out {
             Out::Broadcast(bytes) => {
                 self.tell_all(&Frame::Consensus(anthill_types::Bytes(bytes)));
             }
             Out::SetTimer { id, after_ms } => {
-                self.timers.insert(id, now_ms() + after_ms);
+                self.timers.insert(id, self.now_ms + after_ms);
             }
             Out::Help { to, height } => self.help(&to, height)?,
             // The peer's status says the same, and `sync` fetches what is missing.
@@ -94,7 +97,7 @@ impl Engine {
             Out::Evidence(evidence) => {
                 let validator = anthill_types::ValidatorKey(evidence.validator);
                 tracing::warn!(%validator, height = evidence.height, "a validator contradicted itself");
-                self.shared.metrics.evidence();
+                self.emit(Effect::Evidence(Box::new(evidence)));
             }
             Out::CancelTimer(id) => {
                 self.timers.remove(&id);
@@ -124,29 +127,30 @@ impl Engine {
         Ok(None)
     }
 
-    fn build_block(&mut self) -> Result<Block, NodeError> {
-        let validator = self.shared.keys.validator_key();
+    fn build_block(&mut self) -> Result<Block, EngineError> {
+        let validator = self.signers.validator_key();
         let reveal = self.next_reveal()?;
         let candidates = self.mempool.candidates(MAX_TRANSACTIONS, MAX_BLOCK_BYTES / 2);
-        Ok(self.ledger.build(validator, reveal, now_ms(), candidates)?)
+        Ok(self.ledger.build(validator, reveal, self.now_ms, candidates)?)
     }
 
     /// The preimage that this validator owes; renews its chain in time.
-    fn next_reveal(&mut self) -> Result<Option<anthill_types::BeaconValue>, NodeError> {
-        let validator = self.shared.keys.validator_key();
+    fn next_reveal(&mut self) -> Result<Option<anthill_types::BeaconValue>, EngineError> {
+        let validator = self.signers.validator_key();
         let node = self.ledger.state()?.node_of_validator(&validator)?;
         let Some(head) = node.map(|n| n.beacon_head) else { return Ok(None) };
         let Some((generation, chain)) = &self.beacon else { return Ok(None) };
         if chain.reveal(&head).is_none() && chain.left(&head) == 0 && chain.head() != head {
-            let next = BeaconChain::new(&self.shared.keys.beacon, generation + 1);
+            let next = BeaconChain::new(&self.signers.beacon, generation + 1, self.beacon_length());
             self.beacon = Some((generation + 1, next));
         }
         let Some((generation, chain)) = &self.beacon else { return Ok(None) };
         if chain.left(&head) < RENEW_BELOW {
-            let fresh = BeaconChain::new(&self.shared.keys.beacon, generation + 1);
+            let fresh =
+                BeaconChain::new(&self.signers.beacon, generation + 1, self.beacon_length());
             let sender = anthill_types::AccountId(validator.0);
             let body = Body::RenewBeacon { head: fresh.head() };
-            let signed = self.sign(&self.shared.keys.validator, sender, 0, body);
+            let signed = self.sign(&self.signers.validator, sender, 0, body);
             if let Err(error) = self.accept(signed, true) {
                 tracing::warn!(%error, "the renewal of the beacon chain must wait");
             }
@@ -164,7 +168,7 @@ impl Engine {
         };
         if block.header.hash() != BlockHash(*hash)
             || proposer.is_some_and(|p| block.header.proposer.0 != p)
-            || block.header.time_ms > now_ms() + MAX_AHEAD_MS
+            || block.header.time_ms > self.now_ms + MAX_AHEAD_MS
         {
             tracing::warn!(
                 height = block.header.height,
@@ -182,11 +186,11 @@ impl Engine {
     }
 
     /// Makes a block durable together with the removal of the votes that led to it.
-    pub(super) fn commit(
+    pub(crate) fn commit(
         &mut self,
         block: &Block,
         certificate: &Certificate,
-    ) -> Result<(), NodeError> {
+    ) -> Result<(), EngineError> {
         let height = block.header.height;
         let mut forget = Batch::new();
         for (key, _) in self.wal_rows(height)? {
@@ -195,11 +199,11 @@ impl Engine {
         let writes = self.ledger.commit(block, &certificate.to_bytes(), &forget)?;
         self.wal_sequence = 0;
         self.started = self.started.max(height);
-        self.after_commit(block, &writes)
+        self.after_commit(block, writes)
     }
 
     /// Puts all votes of a step on disk, in one commit, before anything of it is sent.
-    fn persist(&mut self, outs: &[Out]) -> Result<(), NodeError> {
+    fn persist(&mut self, outs: &[Out]) -> Result<(), EngineError> {
         let mut batch = Batch::new();
         for out in outs {
             if let Out::Persist(entry) = out {
@@ -216,7 +220,7 @@ impl Engine {
     }
 
     /// Sends a validator that repeats old votes the block that it lacks.
-    fn help(&self, to: &[u8; 32], height: u64) -> Result<(), NodeError> {
+    fn help(&mut self, to: &[u8; 32], height: u64) -> Result<(), EngineError> {
         let Some((block, certificate)) = self.ledger.block(height)? else { return Ok(()) };
         if let Ok(certificate) = Certificate::from_bytes(&certificate) {
             let message = catch_up_message(&certificate, &block.to_bytes());
@@ -225,7 +229,7 @@ impl Engine {
         Ok(())
     }
 
-    fn wal_rows(&self, height: u64) -> Result<Vec<anthill_store::Row>, NodeError> {
+    fn wal_rows(&self, height: u64) -> Result<Vec<anthill_store::Row>, EngineError> {
         let prefix = [WAL, &height.to_be_bytes()].concat();
         let rows = self.ledger.store().prefix(&prefix, 65_536);
         Ok(rows.map_err(anthill_ledger::LedgerError::from)?)
