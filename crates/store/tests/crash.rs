@@ -2,6 +2,9 @@
 //! on the disk, the state found again is the one before or after a commit, and no acknowledged
 //! commit is lost. Full and failing disks are reported, and lose nothing either.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+#[path = "../../../tests/support/crash_record.rs"]
+mod crash_record;
+
 use anthill_store::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -83,20 +86,22 @@ fn crash_and_check(disk: &SimDisk, seed: u64, crash: Crash, context: &str) -> bo
     !before
 }
 
-/// Writes and syncs until the store was open, and until the last commit.
+/// Writes and syncs until the store was open, and until the last commit; syncs between.
 fn operations(seed: u64) -> (u64, u64, u64) {
     let disk = SimDisk::new(seed);
     let store = open(&disk).unwrap();
-    let first = disk.counts().operations();
+    let first = disk.counts();
     commit_until_failure(&store, seed, COMMITS);
-    (first, disk.counts().operations(), disk.counts().syncs)
+    let last = disk.counts();
+    (first.operations(), last.operations(), last.syncs - first.syncs)
 }
 
 #[test]
 fn the_state_is_before_or_after_a_commit_at_every_power_cut() {
-    let (mut points, mut cases, mut after) = (0, 0, 0);
+    let (mut points, mut syncs, mut cases, mut after) = (0, 0, 0, 0);
     for seed in 0..4u64 {
-        let (first, last, _) = operations(seed);
+        let (first, last, synced) = operations(seed);
+        syncs += synced;
         for cut in first + 1..=last + 1 {
             points += 1;
             for crash in Crash::ALL {
@@ -109,7 +114,7 @@ fn the_state_is_before_or_after_a_commit_at_every_power_cut() {
             }
         }
     }
-    println!("store commits: {points} of {points} points, {cases} cases");
+    crash_record::visited("store commits", points, syncs, cases);
     assert!(after > 10 && cases - after > 10, "{after} of {cases} cuts were seen after a commit");
 }
 
@@ -132,7 +137,7 @@ fn a_store_that_was_never_made_whole_is_empty_or_refused() {
             }
         }
     }
-    println!("making a store: {last} of {last} points, {} cases, {refused} refused", last * 3);
+    println!("{refused} of {} half-made stores were refused", last * 3);
 }
 
 #[test]
