@@ -1,5 +1,6 @@
 //! A wrapper that makes a chosen or random operation of another store fail.
 
+use crate::random::Random;
 use crate::{Batch, Row, Store, StoreError};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,8 +24,8 @@ struct Plan {
     operations: u64,
     fired: u64,
     armed: Option<(u64, Fault)>,
-    /// State of the generator, and: one operation in how many fails.
-    random: Option<(u64, u32)>,
+    /// The generator, and: one operation in how many fails.
+    random: Option<(Random, u32)>,
 }
 
 /// A [`Store`] that fails as told; without orders it passes everything through.
@@ -45,7 +46,7 @@ impl<S: Store> FaultyStore<S> {
     /// the time for a commit, loses its reply. It never writes a part of a batch.
     pub fn random(inner: S, seed: u64, one_in: u32) -> Self {
         let store = Self::new(inner);
-        store.plan().random = Some((seed, one_in.max(1)));
+        store.plan().random = Some((Random(seed), one_in.max(1)));
         store
     }
 
@@ -90,10 +91,10 @@ impl<S: Store> FaultyStore<S> {
         {
             plan.armed = None;
             fault = Some(kind);
-        } else if let Some((state, one_in)) = &mut plan.random {
-            let draw = splitmix64(state);
+        } else if let Some((random, one_in)) = &mut plan.random {
+            let draw = random.next();
             if draw.is_multiple_of(u64::from(*one_in)) {
-                let lost = splitmix64(state) & 1 == 1;
+                let lost = random.next() & 1 == 1;
                 fault = Some(if lost { Fault::LostReply } else { Fault::Refuse });
             }
         }
@@ -144,13 +145,4 @@ impl<S: Store> Store for FaultyStore<S> {
         self.read(|inner| inner.frozen().map(|_| ()))?;
         self.inner.frozen()
     }
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014): enough to choose which operation fails.
-fn splitmix64(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -12,8 +12,11 @@ mod error;
 mod faulty;
 mod memory;
 mod overlay;
+mod random;
 #[cfg(feature = "redb")]
 mod redb_store;
+#[cfg(feature = "sim-disk")]
+pub mod sim;
 
 pub use error::StoreError;
 pub use faulty::{Fault, FaultyStore};

@@ -8,6 +8,7 @@ use redb::{
 };
 use std::io::ErrorKind;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("state");
@@ -41,8 +42,7 @@ impl RedbStore {
     pub fn open_with_cache(path: impl AsRef<Path>, cache_bytes: usize) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let place = path.display().to_string();
-        let opened = Database::builder().set_cache_size(cache_bytes).create(path);
-        Self::prepare(opened, place)
+        Self::prepare(place, || Database::builder().set_cache_size(cache_bytes).create(path))
     }
 
     /// Opens a store on a storage back-end of the caller's (crash tests, browser files).
@@ -50,13 +50,27 @@ impl RedbStore {
     /// # Errors
     /// As [`RedbStore::open`].
     pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
-        let opened =
-            Database::builder().set_cache_size(DEFAULT_CACHE_BYTES).create_with_backend(backend);
-        Self::prepare(opened, "storage back-end".to_owned())
+        Self::prepare("storage back-end".to_owned(), || {
+            Database::builder().set_cache_size(DEFAULT_CACHE_BYTES).create_with_backend(backend)
+        })
     }
 
-    /// Creates the table in a new file, so that reads need not ask whether it exists.
-    fn prepare(opened: Result<Database, DatabaseError>, place: String) -> Result<Self, StoreError> {
+    /// Opens and checks the file, and creates the table in a new one, so that reads need not ask
+    /// whether it exists.
+    fn prepare(
+        place: String,
+        open: impl FnOnce() -> Result<Database, DatabaseError>,
+    ) -> Result<Self, StoreError> {
+        // redb trusts a file that was closed in order and panics on some damage inside a page.
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            let mut database = open()?;
+            database.check_integrity()?;
+            Ok(database)
+        }));
+        let opened = checked.unwrap_or_else(|_| {
+            let detail = "a page cannot be read".to_owned();
+            Err(DatabaseError::Storage(StorageError::Corrupted(detail)))
+        });
         let database = opened.map_err(|error| from_database(&place, error))?;
         let store = Self { database, place };
         let missing = match store.begin_read()?.open_table(ROWS) {

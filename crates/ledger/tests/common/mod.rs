@@ -51,7 +51,7 @@ pub const BEACONS: usize = 400;
 pub struct Town {
     pub people: Vec<Person>,
     pub ledger: Ledger,
-    pub store: Arc<MemoryStore>,
+    pub store: Arc<dyn Store>,
     pub now: u64,
     used: Vec<usize>,
 }
@@ -92,10 +92,14 @@ pub fn genesis(people: &[Person], params: ChainParams) -> Genesis {
 
 impl Town {
     pub fn new(n: u8, params: ChainParams) -> Self {
+        Self::on(Arc::new(MemoryStore::new()), n, params)
+    }
+
+    /// A town whose state is kept in `store`.
+    pub fn on(store: Arc<dyn Store>, n: u8, params: ChainParams) -> Self {
         let people: Vec<Person> = (0..n).map(Person::new).collect();
-        let store = Arc::new(MemoryStore::new());
         let genesis = genesis(&people, params);
-        let ledger = Ledger::open(store.clone() as Arc<dyn Store>, genesis).unwrap();
+        let ledger = Ledger::open(store.clone(), genesis).unwrap();
         let used = vec![0; people.len()];
         Self { people, ledger, store, now: 1_000_000, used }
     }
