@@ -229,7 +229,7 @@ impl Engine {
         Ok(())
     }
 
-    fn wal_rows(&self, height: u64) -> Result<Vec<anthill_store::Row>, EngineError> {
+    pub(crate) fn wal_rows(&self, height: u64) -> Result<Vec<anthill_store::Row>, EngineError> {
         let prefix = [WAL, &height.to_be_bytes()].concat();
         let rows = self.ledger.store().prefix(&prefix, 65_536);
         Ok(rows.map_err(anthill_ledger::LedgerError::from)?)

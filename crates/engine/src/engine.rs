@@ -183,6 +183,16 @@ impl Engine {
         self.mempool.len()
     }
 
+    /// Their bytes.
+    pub fn waiting_bytes(&self) -> usize {
+        self.mempool.bytes()
+    }
+
+    /// True when this validator has votes of the next height on disk.
+    pub fn has_vote_log(&self) -> bool {
+        self.wal_rows(self.ledger.height() + 1).is_ok_and(|rows| !rows.is_empty())
+    }
+
     /// The answer to a peer's request.
     ///
     /// # Errors

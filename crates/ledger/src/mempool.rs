@@ -51,6 +51,11 @@ impl Mempool {
         self.known.len()
     }
 
+    /// Bytes of what waits.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// True when nothing waits.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()

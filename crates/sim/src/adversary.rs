@@ -1,0 +1,464 @@
+//! What dishonest nodes do: lie, copy, contradict themselves, forge, flood.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anthill_consensus::catch_up_message;
+use anthill_consensus::certificate::{Certificate, PRECOMMIT, PREVOTE, vote_bytes};
+use anthill_engine::wire::{Blocks, CommittedBlock, Frame};
+use anthill_identity::KeyPair;
+use anthill_types::hash::sha3;
+use anthill_types::state::{Phase, TaskRecord, TaskResult};
+use anthill_types::task::commitment;
+use anthill_types::{
+    AccountId, Amount, Block, BlockHash, Body, Bytes, Cid, Commit, Digest, NodeKey, Receipt, Reveal,
+    SignedTransaction, TaskId, Transaction, Wire,
+};
+use minicbor::{Decoder, Encoder};
+
+use crate::plan::{FaultKind, Role};
+use crate::rng::Rng;
+use crate::world::{Event, World};
+
+/// Overheard messages that a forger keeps.
+const MAX_HEARD: usize = 64;
+/// Frames that a flooder sends to each peer at once.
+const BURST: u64 = 6;
+
+/// What the dishonest nodes know together.
+pub struct Adversary {
+    rng: Rng,
+    heard: Vec<Arc<[u8]>>,
+    /// Results of tasks as honest workers revealed them.
+    revealed: BTreeMap<TaskId, TaskResult>,
+    /// Tasks that a free-rider was asked to run, and did not.
+    skipped: BTreeSet<(usize, TaskId)>,
+    copied: BTreeSet<(usize, TaskId, bool)>,
+}
+
+impl Adversary {
+    /// The adversary of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            rng: Rng::new(seed, 6),
+            heard: Vec::new(),
+            revealed: BTreeMap::new(),
+            skipped: BTreeSet::new(),
+            copied: BTreeSet::new(),
+        }
+    }
+
+    /// True when the node did not run the task, though it was asked to.
+    pub fn never_ran(&self, node: usize, task: &TaskId) -> bool {
+        self.skipped.contains(&(node, *task))
+    }
+}
+
+impl World {
+    /// What a node reports as a task's result.
+    pub(crate) fn falsify(
+        &mut self,
+        node: usize,
+        task: &TaskRecord,
+        result: Result<TaskResult, String>,
+    ) -> Result<TaskResult, String> {
+        let role = self.nodes[node].role;
+        if !role.lies() {
+            return result;
+        }
+        let mut result = result?;
+        self.marks.hit(match role {
+            Role::Colluder => "role: colluding liar",
+            Role::Sybil => "role: sybil",
+            Role::FreeRider => "role: free-rider",
+            _ => "role: liar",
+        });
+        let salt = match role {
+            // Accomplices say the same.
+            Role::Colluder | Role::Sybil => sha3(&[b"accomplices", &task.id.0]),
+            _ => sha3(&[b"alone", &task.id.0, &self.nodes[node].key()]),
+        };
+        if role == Role::FreeRider {
+            self.adversary.skipped.insert((node, task.id));
+        }
+        // Now and then it is the cost alone that is wrong.
+        if role == Role::Liar && salt[0] < 40 {
+            result.cost = task.spec.cost_limit;
+            result.output = if result.cost == task.spec.cost_limit { Cid(salt) } else { result.output };
+        } else {
+            result.output = Cid(salt);
+        }
+        Ok(result)
+    }
+
+    /// What dishonest nodes learn from a frame that reaches one of them.
+    pub(crate) fn overhear(&mut self, node: usize, _from: usize, bytes: &Arc<[u8]>) {
+        let role = self.nodes[node].role;
+        if role.is_honest() {
+            return;
+        }
+        if role == Role::FreeRider
+            && let Ok(Frame::Transactions(list)) = Frame::from_bytes(bytes)
+        {
+            self.copy_reveals(node, &list);
+        }
+        if role == Role::Forger {
+            let heard = &mut self.adversary.heard;
+            if heard.len() < MAX_HEARD {
+                heard.push(bytes.clone());
+            } else {
+                let place = self.adversary.rng.below(MAX_HEARD as u64) as usize;
+                heard[place] = bytes.clone();
+            }
+            if self.adversary.rng.chance(25) && !self.healed {
+                self.forge(node);
+            }
+        }
+    }
+
+    /// A free-rider commits to what others have revealed, and reveals it after that.
+    fn copy_reveals(&mut self, node: usize, list: &[SignedTransaction]) {
+        for signed in list {
+            let Body::Reveals(reveals) = &signed.transaction.body else { continue };
+            for reveal in reveals {
+                let Receipt { task_id, output, cost, .. } = reveal.receipt;
+                self.adversary.revealed.insert(task_id, TaskResult { output, cost });
+            }
+        }
+        let Some(process) = &self.nodes[node].process else { return };
+        let Ok(tasks) = anthill_ledger::state::all_tasks(process.engine.ledger().store().as_ref())
+        else {
+            return;
+        };
+        for task in tasks.iter().filter(|t| matches!(t.phase, Phase::Assigned { .. })) {
+            if let Some(result) = self.adversary.revealed.get(&task.id).copied() {
+                self.copy_one(node, task, result);
+            }
+        }
+    }
+
+    fn copy_one(&mut self, node: usize, task: &TaskRecord, result: TaskResult) {
+        let Phase::Assigned { attempt, assigned_at, .. } = task.phase else { return };
+        let (own, id) = (NodeKey(self.nodes[node].key()), task.id);
+        let mine = |r: &&anthill_types::state::Replica| r.node == own && r.attempt == attempt;
+        let Some(replica) = task.replicas.iter().find(mine) else { return };
+        let nonce = Digest(sha3(&[b"copied", &id.0]));
+        let commitment = commitment(&result.output, &own, &id, &nonce);
+        let body = match replica.commitment {
+            None => Body::Commits(vec![Commit { task_id: id, attempt, commitment }]),
+            Some(made) if made == commitment && replica.result.is_none() => {
+                let receipt = Receipt {
+                    task_id: id,
+                    attempt,
+                    worker: own,
+                    assigned_at,
+                    program: task.spec.program,
+                    input: task.spec.input,
+                    params: task.spec.params_cid(),
+                    output: result.output,
+                    cost: result.cost,
+                    steps: Receipt::single_step(&result.output),
+                };
+                Body::Reveals(vec![Reveal { receipt, nonce }])
+            }
+            Some(_) => return,
+        };
+        let reveals = matches!(body, Body::Reveals(_));
+        if self.adversary.copied.insert((node, id, reveals)) {
+            let transaction = Transaction { sender: AccountId(own.0), sequence: 0, body };
+            let signed = {
+                let this = &self.nodes[node];
+                this.sign(&self.genesis, &this.signers.node, transaction)
+            };
+            self.shout(node, &Frame::Transactions(vec![signed]));
+        }
+    }
+
+    /// Sends a frame to every peer of a node.
+    fn shout(&mut self, node: usize, frame: &Frame) {
+        let bytes: Arc<[u8]> = frame.to_bytes().into();
+        self.shout_bytes(node, &bytes);
+    }
+
+    fn shout_bytes(&mut self, node: usize, bytes: &Arc<[u8]>) {
+        let Some(process) = &self.nodes[node].process else { return };
+        let peers: Vec<usize> = process.peers.iter().copied().collect();
+        for to in peers {
+            self.send(node, to, bytes.clone());
+        }
+    }
+
+    /// What an equivocator tells one of its peers in place of its message.
+    pub(crate) fn contradict(
+        &mut self,
+        node: usize,
+        to: usize,
+        bytes: &Arc<[u8]>,
+    ) -> Option<Arc<[u8]>> {
+        if self.nodes[node].role != Role::Equivocator || self.healed || to % 2 == 0 {
+            return None;
+        }
+        let Ok(Frame::Consensus(message)) = Frame::from_bytes(bytes) else { return None };
+        self.marks.hit("role: equivocator");
+        let altered = match read_vote(&message.0) {
+            Some((kind, height, round, hash, _)) => {
+                self.marks.hit("fault: double vote");
+                let other = if hash.is_some() { None } else { Some([0xee; 32]) };
+                self.vote(node, kind, height, round, other.as_ref())
+            }
+            None => {
+                let altered = self.other_proposal(node, &message.0)?;
+                self.marks.hit("fault: wrong block proposed");
+                altered
+            }
+        };
+        Some(Frame::Consensus(Bytes(altered)).to_bytes().into())
+    }
+
+    fn vote(&self, node: usize, kind: u8, height: u64, round: u32, hash: Option<&[u8; 32]>) -> Vec<u8> {
+        let key = &self.nodes[node].signers.validator;
+        let body = vote_bytes(&self.genesis.hash().0, kind, height, round, hash);
+        let signature = key.sign_bytes(&body);
+        encode_vote(kind, height, round, hash, &key.public(), &signature)
+    }
+
+    /// The node's proposal with another block: one whose state root is wrong.
+    fn other_proposal(&self, node: usize, message: &[u8]) -> Option<Vec<u8>> {
+        let (height, round, mut block) = read_proposal(message)?;
+        block.header.state_root.0[0] ^= 1;
+        let hash = block.header.hash().0;
+        let key = &self.nodes[node].signers.validator;
+        let body = encode(|e| e.array(4)?.u64(height)?.u32(round)?.null()?.bytes(&hash)?.ok());
+        let signature = key.sign("proposal", &self.genesis.hash().0, &body);
+        Some(encode(|e| {
+            e.array(3)?.u8(1)?.array(6)?.u64(height)?.u32(round)?.null()?.bytes(&hash)?;
+            e.bytes(&key.public())?.bytes(&signature)?.bytes(&block.to_bytes())?.ok()
+        }))
+    }
+
+    /// One forgery, sent to all peers.
+    fn forge(&mut self, node: usize) {
+        self.marks.hit("role: forger");
+        self.marks.hit("fault: message forged");
+        let frame = match self.adversary.rng.below(7) {
+            0 => self.forged_vote(),
+            1 => self.forged_transaction(node),
+            2 => self.thin_certificate(node, true),
+            3 => self.thin_certificate(node, false),
+            4 => Some(Frame::Status { height: u64::MAX / 2, tip: BlockHash([7; 32]) }),
+            5 => return self.long_form(node),
+            _ => {
+                let heard = self.adversary.rng.pick(&self.adversary.heard).cloned();
+                if let Some(bytes) = heard {
+                    self.shout_bytes(node, &bytes);
+                }
+                return;
+            }
+        };
+        if let Some(frame) = frame {
+            self.shout(node, &frame);
+        }
+    }
+
+    /// A vote in another validator's name.
+    fn forged_vote(&mut self) -> Option<Frame> {
+        let victims: Vec<usize> = (0..self.plan.founders.len()).collect();
+        let victim = *self.adversary.rng.pick(&victims)?;
+        let height = self.checks.newest() + 1;
+        let key = self.nodes[victim].signers.validator_key().0;
+        let kind = if self.adversary.rng.chance(500) { PREVOTE } else { PRECOMMIT };
+        let message = encode_vote(kind, height, 0, None, &key, &[9; 64]);
+        Some(Frame::Consensus(Bytes(message)))
+    }
+
+    /// A transfer of another's money.
+    fn forged_transaction(&mut self, node: usize) -> Option<Frame> {
+        let victims: Vec<usize> = (0..self.plan.founders.len()).filter(|i| *i != node).collect();
+        let victim = *self.adversary.rng.pick(&victims)?;
+        let sender = self.nodes[victim].signers.account_id();
+        let process = self.nodes[node].process.as_ref()?;
+        let sequence = process.engine.ledger().due_sequence(&sender).ok()?;
+        let to = self.nodes[node].signers.account_id();
+        let body = Body::Transfer { to, amount: Amount::credits(1_000) };
+        let transaction = Transaction { sender, sequence, body };
+        let key = &self.nodes[node].signers.account;
+        let signed = self.nodes[node].sign(&self.genesis, key, transaction);
+        Some(Frame::Transactions(vec![signed]))
+    }
+
+    /// A real or altered block with too few signatures.
+    fn thin_certificate(&mut self, node: usize, altered: bool) -> Option<Frame> {
+        let process = self.nodes[node].process.as_ref()?;
+        let ledger = process.engine.ledger();
+        let (mut block, bytes) = ledger.block(ledger.height()).ok()??;
+        let mut certificate = Certificate::from_bytes(&bytes).ok()?;
+        // Exactly two thirds, or less.
+        let most = self.plan.founders.len() * 2 / 3;
+        certificate.signatures.truncate(most);
+        if altered {
+            block.header.time_ms += 1;
+            certificate.block_hash = block.header.hash().0;
+        }
+        let message = catch_up_message(&certificate, &block.to_bytes());
+        Some(Frame::Consensus(Bytes(message)))
+    }
+
+    /// A message that means the same and is not written in the one canonical way.
+    fn long_form(&mut self, node: usize) {
+        let heard = self.adversary.rng.pick(&self.adversary.heard).cloned();
+        let Some(bytes) = heard.filter(|b| b.first().is_some_and(|b| b >> 5 == 4)) else { return };
+        let Some((first, rest)) = bytes.split_first() else { return };
+        // The head of the outer array in two bytes where one is enough.
+        let altered: Arc<[u8]> = [&[0x98, first & 0x1f], rest].concat().into();
+        let accepted = Frame::from_bytes(&altered).is_ok();
+        if accepted {
+            return self.breaks("a frame that is not canonical is accepted");
+        }
+        self.shout_bytes(node, &altered);
+    }
+
+    /// A forger's answer to a request for blocks.
+    pub(crate) fn forge_answer(&mut self, node: usize, reply: Vec<u8>) -> Vec<u8> {
+        if self.nodes[node].role != Role::Forger || self.healed {
+            self.marks.hit("sync: blocks fetched");
+            return reply;
+        }
+        self.marks.hit("sync: a wrong answer");
+        let Ok(mut blocks) = Blocks::from_bytes(&reply) else { return reply };
+        match self.adversary.rng.below(4) {
+            0 => return vec![0x80; 9],
+            1 => blocks.blocks.clear(),
+            2 => blocks.blocks.iter_mut().for_each(thin),
+            _ => blocks.blocks.iter_mut().for_each(empty),
+        }
+        blocks.to_bytes()
+    }
+
+    /// Flooders send garbage, orders of unknown accounts, and their own far ahead of their turn.
+    pub(crate) fn flood(&mut self) {
+        let flooding = self.active.iter().filter_map(|i| self.plan.faults.get(*i));
+        if !flooding.into_iter().any(|f| f.kind == FaultKind::Flood) || self.healed {
+            return;
+        }
+        let flooders = self.nodes.iter().filter(|n| n.role == Role::Flooder);
+        let flooders: Vec<usize> = flooders.map(|n| n.index).collect();
+        for node in flooders {
+            self.marks.hit("role: flooder");
+            for turn in 0..BURST {
+                let frame = self.noise(node, turn);
+                self.shout_bytes(node, &frame);
+            }
+        }
+        self.at(250, Event::Flood);
+    }
+
+    fn noise(&mut self, node: usize, turn: u64) -> Arc<[u8]> {
+        let salt = self.adversary.rng.bytes32();
+        if turn == 0 {
+            return salt.repeat(20).into();
+        }
+        let stranger = KeyPair::from_seed(salt);
+        let own = &self.nodes[node].signers.account;
+        let (key, sequence) = if turn.is_multiple_of(2) {
+            (&stranger, turn)
+        } else {
+            (own, 100 + self.adversary.rng.below(60_000))
+        };
+        let sender = AccountId(key.public());
+        let body = Body::Transfer { to: sender, amount: Amount::credits(1) };
+        let signed = self.nodes[node].sign(&self.genesis, key, Transaction { sender, sequence, body });
+        Frame::Transactions(vec![signed]).to_bytes().into()
+    }
+}
+
+fn thin(committed: &mut CommittedBlock) {
+    if let Ok(mut certificate) = Certificate::from_bytes(&committed.certificate.0) {
+        let most = certificate.signatures.len() / 2;
+        certificate.signatures.truncate(most);
+        committed.certificate = Bytes(certificate.to_bytes());
+    }
+}
+
+/// The block without its transactions; its header's hash is still the certified one.
+fn empty(committed: &mut CommittedBlock) {
+    if let Ok(mut block) = Block::from_bytes(&committed.block.0) {
+        block.transactions.clear();
+        block.header.roots.clear();
+        committed.block = Bytes(block.to_bytes());
+    }
+}
+
+/// What a frame is, for the log.
+pub fn frame_kind(bytes: &[u8]) -> &'static str {
+    match bytes.get(..2) {
+        Some([0x82, 0]) => match bytes.len() {
+            0..240 => "vote",
+            _ => "proposal or certificate",
+        },
+        Some([0x82, 1]) => "transactions",
+        Some([0x82, 2]) => "status",
+        _ => "no frame",
+    }
+}
+
+type Writing<'v> = Encoder<&'v mut Vec<u8>>;
+type Written = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
+
+fn encode(write: impl FnOnce(&mut Writing<'_>) -> Written) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Writing into a Vec cannot fail.
+    let _ = write(&mut Encoder::new(&mut bytes));
+    bytes
+}
+
+fn encode_vote(
+    kind: u8,
+    height: u64,
+    round: u32,
+    hash: Option<&[u8; 32]>,
+    key: &[u8; 32],
+    signature: &[u8; 64],
+) -> Vec<u8> {
+    encode(|e| {
+        e.array(2)?.u8(0)?.array(6)?.u8(kind)?.u64(height)?.u32(round)?;
+        match hash {
+            Some(hash) => e.bytes(hash)?,
+            None => e.null()?,
+        };
+        e.bytes(key)?.bytes(signature)?.ok()
+    })
+}
+
+/// Kind, height, round, block and validator of a vote message.
+pub type Vote = (u8, u64, u32, Option<[u8; 32]>, [u8; 32]);
+
+/// Reads a vote message: `[0, [kind, height, round, block or null, validator, signature]]`.
+pub fn read_vote(bytes: &[u8]) -> Option<Vote> {
+    let mut d = Decoder::new(bytes);
+    d.array().ok()??;
+    (d.u8().ok()? == 0).then_some(())?;
+    d.array().ok()??;
+    let (kind, height, round) = (d.u8().ok()?, d.u64().ok()?, d.u32().ok()?);
+    let hash = if matches!(d.datatype(), Ok(minicbor::data::Type::Null)) {
+        d.null().ok()?;
+        None
+    } else {
+        Some(d.bytes().ok()?.try_into().ok()?)
+    };
+    Some((kind, height, round, hash, d.bytes().ok()?.try_into().ok()?))
+}
+
+/// Height, round and block of a proposal message without a lock.
+fn read_proposal(bytes: &[u8]) -> Option<(u64, u32, Block)> {
+    let mut d = Decoder::new(bytes);
+    d.array().ok()??;
+    (d.u8().ok()? == 1).then_some(())?;
+    d.array().ok()??;
+    let (height, round) = (d.u64().ok()?, d.u32().ok()?);
+    d.null().ok()?;
+    for _ in 0..3 {
+        d.bytes().ok()?;
+    }
+    Some((height, round, Block::from_bytes(d.bytes().ok()?).ok()?))
+}
+

@@ -1,0 +1,21 @@
+//! Simulate whole clusters from one seed: faults, liars, invariants, replay.
+//!
+//! A [`plan::Plan`] says everything that a seed asks for; a [`world::World`] runs it: one thread,
+//! one clock, one generator of random numbers, and in every node the very state machine that the
+//! product runs ([`anthill_engine::Engine`]). After every event the checks look at what must hold;
+//! after the faults the cluster must converge. Two runs of a plan give the same digest.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod adversary;
+pub mod checks;
+pub mod disk;
+mod faults;
+pub mod marks;
+pub mod node;
+pub mod plan;
+pub mod program;
+pub mod rng;
+pub mod trace;
+pub mod workload;
+pub mod world;

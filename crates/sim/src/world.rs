@@ -1,0 +1,626 @@
+//! The event loop of a run: time, messages, processes, and what their effects become.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+use anthill_engine::wire::Request;
+use anthill_engine::{Effect, Input};
+use anthill_sandbox::Sandbox;
+use anthill_store::sim::Crash;
+use anthill_types::state::{TaskRecord, TaskResult};
+use anthill_types::{Cid, Genesis, TaskId, Wire};
+
+use crate::adversary::Adversary;
+use crate::checks::Checks;
+use crate::marks::Marks;
+use crate::node::{BASE_MS, BootError, Node, genesis};
+use crate::plan::{Fault, FaultKind, Plan};
+use crate::program;
+use crate::rng::Rng;
+use crate::trace::{Trace, What};
+use crate::workload::Workload;
+
+/// Events that a run may have at most: a storm is a failure, not a slow test.
+const MAX_EVENTS: u64 = 30_000_000;
+/// Events that may wait at once.
+const MAX_QUEUE: usize = 2_000_000;
+/// How long a peer waits for an answer.
+const ANSWER_MS: u64 = 4_900;
+
+/// What happens at a time.
+pub enum Event {
+    /// Something for a process.
+    Input(usize, u32, Delivery),
+    /// A fault of the plan begins.
+    Begin(usize),
+    /// A fault of the plan ends.
+    End(usize),
+    /// A node's process starts, if none runs.
+    Boot(usize),
+    /// The workload submits something.
+    Work,
+    /// The light client asks somebody.
+    Probe,
+    /// Flooders send.
+    Flood,
+    /// All faults are over; the rest of the time is for converging.
+    Heal,
+}
+
+/// What reaches a process.
+pub enum Delivery {
+    /// Its own wake-up call.
+    Wake(u64),
+    /// A connection.
+    Up(usize),
+    /// A lost connection.
+    Down(usize),
+    /// A frame.
+    Frame {
+        /// Sender.
+        from: usize,
+        /// When it was sent.
+        sent: u64,
+        /// The frame.
+        bytes: Arc<[u8]>,
+    },
+    /// A request for blocks.
+    Ask {
+        /// Who asks, in which life.
+        from: (usize, u32),
+        /// The request.
+        bytes: Vec<u8>,
+    },
+    /// The answer, or none.
+    Answer {
+        /// Who was asked.
+        peer: usize,
+        /// What came.
+        reply: Result<Vec<u8>, String>,
+    },
+    /// A task has run.
+    Worked(TaskId, Result<TaskResult, String>),
+}
+
+struct Entry {
+    at: u64,
+    sequence: u64,
+    event: Event,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.sequence) == (other.at, other.sequence)
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+/// One run.
+pub struct World {
+    /// What was asked for.
+    pub plan: Plan,
+    /// The chain's beginning.
+    pub genesis: Genesis,
+    /// All nodes, founders first.
+    pub nodes: Vec<Node>,
+    /// Milliseconds from the start.
+    pub now: u64,
+    /// What happened how often.
+    pub marks: Marks,
+    /// Digest and log.
+    pub trace: Trace,
+    /// The first thing that must never happen, if it did.
+    pub broken: Option<String>,
+    /// Inputs of tasks.
+    pub blobs: BTreeMap<Cid, Vec<u8>>,
+    pub(crate) checks: Checks,
+    pub(crate) adversary: Adversary,
+    pub(crate) workload: Workload,
+    pub(crate) healed: bool,
+    pub(crate) active: Vec<usize>,
+    queue: BinaryHeap<Reverse<Entry>>,
+    sequence: u64,
+    rng: Rng,
+    /// Last delivery of each link, so that links keep their order.
+    links: Vec<u64>,
+    sandbox: Sandbox,
+    indexes: BTreeMap<[u8; 32], usize>,
+}
+
+impl World {
+    /// A world before its first event.
+    pub fn new(plan: Plan) -> Self {
+        let nodes: Vec<Node> = (0..plan.nodes()).map(|i| Node::new(&plan, i)).collect();
+        let genesis = genesis(&plan, &nodes);
+        let indexes = nodes.iter().map(|n| (n.key(), n.index)).collect();
+        let mut world = Self {
+            checks: Checks::new(&genesis),
+            adversary: Adversary::new(plan.seed),
+            workload: Workload::new(plan.seed),
+            links: vec![0; nodes.len() * nodes.len()],
+            rng: Rng::new(plan.seed, 3),
+            sandbox: program::sandbox(),
+            genesis,
+            nodes,
+            now: 0,
+            marks: Marks::default(),
+            trace: Trace::default(),
+            broken: None,
+            blobs: BTreeMap::new(),
+            healed: false,
+            active: Vec::new(),
+            queue: BinaryHeap::new(),
+            sequence: 0,
+            indexes,
+            plan,
+        };
+        world.schedule();
+        world
+    }
+
+    fn schedule(&mut self) {
+        for node in 0..self.plan.founders.len() {
+            let delay = self.rng.between(0, 500);
+            self.at(delay, Event::Boot(node));
+        }
+        let times: Vec<(u64, u64)> = self.plan.faults.iter().map(|f| (f.at, f.until)).collect();
+        for (index, (begin, end)) in times.into_iter().enumerate() {
+            self.at(begin, Event::Begin(index));
+            self.at(end, Event::End(index));
+        }
+        self.at(3_000, Event::Work);
+        self.at(15_000, Event::Probe);
+        self.at(self.plan.safety_ms, Event::Heal);
+    }
+
+    /// Runs to the end, or to the first break.
+    pub fn run(&mut self) {
+        let end = self.plan.safety_ms + self.plan.heal_ms;
+        while let Some(Reverse(entry)) = self.queue.pop() {
+            if entry.at > end || self.broken.is_some() {
+                break;
+            }
+            self.now = entry.at;
+            self.step(entry.event);
+            if self.queue.len() > MAX_QUEUE || self.trace.events > MAX_EVENTS {
+                self.breaks("a storm of events that does not end");
+            }
+        }
+        self.now = self.now.min(end);
+        if self.broken.is_none() {
+            self.check_liveness();
+        }
+    }
+
+    /// Plans an event so many milliseconds from now.
+    pub(crate) fn at(&mut self, delay: u64, event: Event) {
+        self.sequence += 1;
+        let (at, sequence) = (self.now + delay, self.sequence);
+        self.queue.push(Reverse(Entry { at, sequence, event }));
+    }
+
+    /// Notes the first break.
+    pub(crate) fn breaks(&mut self, what: impl Into<String>) {
+        if self.broken.is_none() {
+            let text = what.into();
+            self.trace.line(self.now, None, || What::Note(format!("BREAK: {text}")));
+            self.broken = Some(text);
+        }
+    }
+
+    pub(crate) fn note(&mut self, node: Option<usize>, text: impl FnOnce() -> String) {
+        self.trace.line(self.now, node, || What::Note(text()));
+    }
+
+    /// A node's clock.
+    pub(crate) fn clock(&self, node: usize) -> u64 {
+        let mut clock = (BASE_MS + self.now) as i64;
+        for fault in self.active.iter().filter_map(|i| self.plan.faults.get(*i)) {
+            match fault.kind {
+                FaultKind::Skew { node: n, ms } | FaultKind::Jump { node: n, ms } if n == node => {
+                    clock += ms;
+                }
+                _ => {}
+            }
+        }
+        clock as u64
+    }
+
+    pub(crate) fn index(&self, key: &[u8; 32]) -> Option<usize> {
+        self.indexes.get(key).copied()
+    }
+
+    fn step(&mut self, event: Event) {
+        match event {
+            Event::Input(node, life, delivery) => self.deliver(node, life, delivery),
+            Event::Begin(index) => self.begin_fault(index),
+            Event::End(index) => self.end_fault(index),
+            Event::Boot(node) => self.boot(node),
+            Event::Work => self.work(),
+            Event::Probe => {
+                self.probe();
+                self.at(15_000, Event::Probe);
+            }
+            Event::Flood => self.flood(),
+            Event::Heal => self.heal(),
+        }
+    }
+
+    fn heal(&mut self) {
+        self.healed = true;
+        self.note(None, || "heal".into());
+        for index in std::mem::take(&mut self.active) {
+            self.undo(index);
+        }
+        for node in 0..self.nodes.len() {
+            self.nodes[node].disk.heal();
+            self.nodes[node].crash_in_step = false;
+            if self.nodes[node].admitted && !self.nodes[node].left {
+                self.at(1_000, Event::Boot(node));
+            }
+        }
+        self.checks.heal_height = self.checks.newest();
+    }
+
+    fn deliver(&mut self, node: usize, life: u32, delivery: Delivery) {
+        let this = &self.nodes[node];
+        if this.life != life || this.process.is_none() {
+            return;
+        }
+        if this.busy_until > self.now {
+            let delay = this.busy_until - self.now;
+            self.at(delay, Event::Input(node, life, delivery));
+            return;
+        }
+        let input = match delivery {
+            Delivery::Wake(at) => {
+                let Some(process) = self.nodes[node].process.as_mut() else { return };
+                if process.wake != Some(at) {
+                    return;
+                }
+                process.wake = None;
+                self.trace.fold(self.now, node, 1, &[]);
+                Input::Tick
+            }
+            Delivery::Up(peer) => {
+                if let Some(process) = self.nodes[node].process.as_mut() {
+                    process.peers.insert(peer);
+                }
+                Input::PeerUp(self.nodes[peer].key())
+            }
+            Delivery::Down(peer) => {
+                if let Some(process) = self.nodes[node].process.as_mut() {
+                    process.peers.remove(&peer);
+                }
+                Input::PeerDown(self.nodes[peer].key())
+            }
+            Delivery::Frame { from, sent, bytes } => {
+                self.trace.fold(self.now, node, 2, &bytes);
+                let kind = crate::adversary::frame_kind(&bytes);
+                self.trace.line(self.now, Some(node), || What::Message { from, sent, kind });
+                self.overhear(node, from, &bytes);
+                Input::Frame { from: self.nodes[from].key(), bytes: bytes.to_vec() }
+            }
+            Delivery::Ask { from, bytes } => return self.answer(node, from, &bytes),
+            Delivery::Answer { peer, reply } => {
+                self.trace.fold(self.now, node, 3, reply.as_deref().unwrap_or_default());
+                let peer = self.nodes[peer].key();
+                Input::Fetched { peer, reply }
+            }
+            Delivery::Worked(task, result) => Input::Worked { task, result },
+        };
+        self.feed(node, input);
+    }
+
+    /// Gives a process an input and carries out its effects.
+    pub(crate) fn feed(&mut self, node: usize, input: Input) {
+        let clock = self.clock(node);
+        let Some(process) = self.nodes[node].process.as_mut() else { return };
+        let result = process.engine.handle(input, clock);
+        if let Err(error) = result {
+            return self.died(node, &error);
+        }
+        self.after_step(node);
+    }
+
+    /// Carries out what a step of a process wants, and plans its next tick.
+    pub(crate) fn after_step(&mut self, node: usize) {
+        let Some(process) = self.nodes[node].process.as_mut() else { return };
+        let effects = process.engine.take_effects();
+        let cut = (self.nodes[node].crash_in_step && effects.len() > 1)
+            .then(|| self.rng.below(effects.len() as u64) as usize);
+        self.pay_for_commits(node);
+        for (place, effect) in effects.into_iter().enumerate() {
+            if cut == Some(place) {
+                self.nodes[node].crash_in_step = false;
+                self.marks.hit("fault: crash between two effects");
+                return self.crash(node, None);
+            }
+            self.carry_out(node, effect);
+            if self.broken.is_some() {
+                return;
+            }
+        }
+        self.check_step(node);
+        self.plan_wake(node);
+    }
+
+    fn plan_wake(&mut self, node: usize) {
+        let skew = self.clock(node) as i64 - (BASE_MS + self.now) as i64;
+        let (now, life) = (self.now, self.nodes[node].life);
+        let Some(process) = self.nodes[node].process.as_mut() else { return };
+        let wake = process.engine.next_wake() as i64 - skew - BASE_MS as i64;
+        // A tick that changes nothing comes again a millisecond later, not in the same instant.
+        let at = u64::try_from(wake).unwrap_or(0).max(now + 1);
+        if process.wake.is_none_or(|planned| at < planned) {
+            process.wake = Some(at);
+            self.at(at - now, Event::Input(node, life, Delivery::Wake(at)));
+        }
+    }
+
+    fn pay_for_commits(&mut self, node: usize) {
+        let slow = self.active.iter().filter_map(|i| self.plan.faults.get(*i));
+        let slow = slow.filter_map(|fault| match fault.kind {
+            FaultKind::SlowDisk { node: n, ms } if n == node => Some(ms),
+            _ => None,
+        });
+        let ms: u64 = slow.sum();
+        let this = &mut self.nodes[node];
+        let commits = this.disk.commits();
+        let new = commits.saturating_sub(this.paid_commits);
+        this.paid_commits = commits;
+        if ms > 0 && new > 0 {
+            this.busy_until = self.now + ms * new;
+            self.marks.add("fault: slow disk", new);
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, effect: Effect) {
+        match effect {
+            Effect::Send { to, bytes } => {
+                if let Some(to) = self.index(&to) {
+                    self.send(node, to, bytes.into());
+                }
+            }
+            Effect::Broadcast(bytes) => self.broadcast(node, bytes),
+            Effect::Fetch { peer, request } => self.ask(node, &peer, request),
+            Effect::Work(task) => self.run_task(node, &task),
+            Effect::Permit { .. } => {}
+            Effect::Committed { block, writes } => self.committed(node, &block, &writes),
+            Effect::Evidence(evidence) => self.accused(&evidence),
+        }
+    }
+
+    fn broadcast(&mut self, node: usize, bytes: Vec<u8>) {
+        self.check_words(node, &bytes);
+        let Some(process) = &self.nodes[node].process else { return };
+        let peers: Vec<usize> = process.peers.iter().copied().collect();
+        let bytes: Arc<[u8]> = bytes.into();
+        for to in peers {
+            let altered = self.contradict(node, to, &bytes);
+            self.send(node, to, altered.unwrap_or_else(|| bytes.clone()));
+        }
+    }
+
+    /// Sends a frame over a connection, through whatever is wrong with the network.
+    pub(crate) fn send(&mut self, from: usize, to: usize, bytes: Arc<[u8]>) {
+        let connected = self.nodes[from].process.as_ref().is_some_and(|p| p.peers.contains(&to));
+        if !connected || self.nodes[to].process.is_none() {
+            return;
+        }
+        let Some(delays) = self.travel(from, to) else { return };
+        for (delay, corrupt) in delays {
+            let (life, sent) = (self.nodes[to].life, self.now);
+            let bytes = if corrupt { self.corrupt(&bytes) } else { bytes.clone() };
+            self.at(delay, Event::Input(to, life, Delivery::Frame { from, sent, bytes }));
+        }
+    }
+
+    fn corrupt(&mut self, bytes: &[u8]) -> Arc<[u8]> {
+        let mut altered = bytes.to_vec();
+        let place = self.rng.below(altered.len() as u64) as usize;
+        if let Some(byte) = altered.get_mut(place) {
+            *byte ^= 1 << self.rng.below(8);
+        }
+        altered.into()
+    }
+
+    /// When a message arrives: none when it is lost, two when it is doubled.
+    fn travel(&mut self, from: usize, to: usize) -> Option<Vec<(u64, bool)>> {
+        let (mut loss, mut double, mut late, mut corrupt) = (0, 0, 0, 0);
+        for fault in self.active.iter().filter_map(|i| self.plan.faults.get(*i)) {
+            if let Some(why) = cut_by(fault, from, to, &self.nodes) {
+                self.marks.hit(why);
+                self.trace.line(self.now, Some(from), || What::Lost { to, why });
+                return None;
+            }
+            match fault.kind {
+                FaultKind::Loss(rate) => loss = rate,
+                FaultKind::Duplicate(rate) => double = rate,
+                FaultKind::Reorder(rate) => late = rate,
+                FaultKind::Corrupt(rate) => corrupt = rate,
+                _ => {}
+            }
+        }
+        if loss > 0 && self.rng.chance(loss) {
+            self.marks.hit("fault: message lost");
+            let why = "lost";
+            self.trace.line(self.now, Some(from), || What::Lost { to, why });
+            return None;
+        }
+        let copies = if double > 0 && self.rng.chance(double) { 2 } else { 1 };
+        self.marks.add("fault: message duplicated", copies - 1);
+        let mut delays = Vec::with_capacity(copies as usize);
+        for _ in 0..copies {
+            delays.push((self.delay(from, to, late), self.is_corrupt(corrupt)));
+        }
+        Some(delays)
+    }
+
+    fn is_corrupt(&mut self, rate: u64) -> bool {
+        let corrupt = rate > 0 && self.rng.chance(rate);
+        self.marks.add("fault: message corrupted", u64::from(corrupt));
+        corrupt
+    }
+
+    fn delay(&mut self, from: usize, to: usize, late: u64) -> u64 {
+        let (least, most) = self.plan.latency;
+        let delay = self.rng.between(least, most);
+        if late > 0 && self.rng.chance(late) {
+            self.marks.hit("fault: message delayed out of order");
+            return delay + self.rng.between(100, 2_000);
+        }
+        let link = from * self.nodes.len() + to;
+        let at = (self.now + delay).max(self.links[link]);
+        self.links[link] = at;
+        at - self.now
+    }
+
+    fn ask(&mut self, node: usize, peer: &[u8; 32], bytes: Vec<u8>) {
+        let Some(peer) = self.index(peer) else { return };
+        let from = (node, self.nodes[node].life);
+        let lives = self.nodes[peer].process.is_some();
+        let trip = if lives { self.travel(node, peer) } else { None };
+        match trip.and_then(|delays| delays.first().copied()) {
+            Some((delay, _)) => {
+                let life = self.nodes[peer].life;
+                self.at(delay, Event::Input(peer, life, Delivery::Ask { from, bytes }));
+            }
+            None => self.no_answer(from, peer),
+        }
+    }
+
+    fn no_answer(&mut self, to: (usize, u32), peer: usize) {
+        let reply = Err("no answer".to_string());
+        self.at(ANSWER_MS, Event::Input(to.0, to.1, Delivery::Answer { peer, reply }));
+    }
+
+    fn answer(&mut self, node: usize, from: (usize, u32), bytes: &[u8]) {
+        let Some(process) = &self.nodes[node].process else { return };
+        let Ok(request) = Request::from_bytes(bytes) else { return self.no_answer(from, node) };
+        let reply = match process.engine.answer(&request) {
+            Ok(reply) => reply,
+            Err(_) => return self.no_answer(from, node),
+        };
+        let reply = self.forge_answer(node, reply);
+        match self.travel(node, from.0).and_then(|delays| delays.first().copied()) {
+            Some((delay, corrupt)) => {
+                let reply = if corrupt { self.corrupt(&reply).to_vec() } else { reply };
+                let delivery = Delivery::Answer { peer: node, reply: Ok(reply) };
+                self.at(delay, Event::Input(from.0, from.1, delivery));
+            }
+            None => self.no_answer(from, node),
+        }
+    }
+
+    fn run_task(&mut self, node: usize, task: &TaskRecord) {
+        let life = self.nodes[node].life;
+        let delay = self.rng.between(20, 1_500);
+        let result = match self.blobs.get(&task.spec.input) {
+            // Now and then nobody who has the input can be reached.
+            Some(input) if !self.rng.chance(20) => {
+                program::run(&self.sandbox, &task.spec, &input.clone())
+            }
+            _ => Err("the input cannot be fetched".to_string()),
+        };
+        let result = self.falsify(node, task, result);
+        self.at(delay, Event::Input(node, life, Delivery::Worked(task.id, result)));
+    }
+
+    /// Starts a node's process.
+    fn boot(&mut self, node: usize) {
+        if self.nodes[node].process.is_some() || self.nodes[node].left {
+            return;
+        }
+        let clock = self.clock(node);
+        let started = {
+            let (this, plan, genesis) = (&mut self.nodes[node], &self.plan, &self.genesis);
+            this.boot(genesis, plan, clock)
+        };
+        match started {
+            Ok(()) => self.booted(node),
+            Err(BootError::Damaged(what)) if self.nodes[node].tainted => {
+                self.note(Some(node), || format!("starts from an empty disk: {what}"));
+                self.marks.hit("start: from an empty disk");
+                let mut rng = self.rng.clone();
+                self.nodes[node].wipe(&mut rng);
+                self.rng.next();
+                self.at(500, Event::Boot(node));
+            }
+            Err(BootError::Damaged(what) | BootError::Other(what)) => {
+                self.breaks(format!("node {node} cannot start: {what}"));
+            }
+        }
+    }
+
+    fn booted(&mut self, node: usize) {
+        let life = self.nodes[node].life;
+        self.note(Some(node), || format!("starts, process {life}"));
+        self.trace.fold(self.now, node, 4, &life.to_be_bytes());
+        self.nodes[node].paid_commits = self.nodes[node].disk.commits();
+        self.nodes[node].busy_until = 0;
+        self.marks.add("fault: restart", u64::from(life > 1));
+        self.check_boot(node);
+        self.feed(node, Input::Start);
+        for peer in 0..self.nodes.len() {
+            if peer == node || self.nodes[peer].process.is_none() || !self.nodes[peer].admitted {
+                continue;
+            }
+            let delay = self.rng.between(1, 200);
+            let peer_life = self.nodes[peer].life;
+            self.at(delay, Event::Input(node, life, Delivery::Up(peer)));
+            self.at(delay, Event::Input(peer, peer_life, Delivery::Up(node)));
+        }
+    }
+
+    /// A process ends at once; with `power` the disk loses what was not synced.
+    pub(crate) fn crash(&mut self, node: usize, power: Option<Crash>) {
+        let this = &mut self.nodes[node];
+        if this.process.take().is_none() {
+            return;
+        }
+        this.disk.end_process(power);
+        self.note(Some(node), || "ends".into());
+        self.trace.fold(self.now, node, 5, &[]);
+        for peer in 0..self.nodes.len() {
+            let life = self.nodes[peer].life;
+            if peer != node && self.nodes[peer].process.is_some() {
+                let delay = self.rng.between(1, 2_000);
+                self.at(delay, Event::Input(peer, life, Delivery::Down(node)));
+            }
+        }
+        let again = self.rng.between(300, 5_000);
+        if self.nodes[node].admitted && !self.nodes[node].left {
+            self.at(again, Event::Boot(node));
+        }
+    }
+}
+
+/// Why a fault cuts a link, if it does.
+fn cut_by(fault: &Fault, from: usize, to: usize, nodes: &[Node]) -> Option<&'static str> {
+    let has = |set: u32, node: usize| set >> node & 1 == 1;
+    match fault.kind {
+        FaultKind::Partition { side } => {
+            (has(side, from) != has(side, to)).then_some("fault: partition cut a message")
+        }
+        FaultKind::OneWay { from: a, to: b } => {
+            (has(a, from) && has(b, to)).then_some("fault: one-way cut took a message")
+        }
+        FaultKind::Eclipse { victim } if from == victim || to == victim => {
+            let other = if from == victim { to } else { from };
+            nodes[other].role.is_honest().then_some("fault: eclipse")
+        }
+        _ => None,
+    }
+}
