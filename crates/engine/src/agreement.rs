@@ -6,7 +6,7 @@ use anthill_consensus::certificate::Certificate;
 use anthill_consensus::{ConsensusError, In, Out, catch_up_message};
 use anthill_store::Batch;
 use anthill_types::block::{MAX_BLOCK_BYTES, MAX_TRANSACTIONS};
-use anthill_types::{Block, BlockHash, Body, Wire};
+use anthill_types::{AccountId, BeaconValue, Block, BlockHash, Body, Wire};
 
 use crate::beacon::BeaconChain;
 use crate::effect::Effect;
@@ -135,27 +135,29 @@ impl Engine {
     }
 
     /// The preimage that this validator owes; renews its chain in time.
-    fn next_reveal(&mut self) -> Result<Option<anthill_types::BeaconValue>, EngineError> {
+    fn next_reveal(&mut self) -> Result<Option<BeaconValue>, EngineError> {
         let validator = self.signers.validator_key();
-        let node = self.ledger.state()?.node_of_validator(&validator)?;
-        let Some(head) = node.map(|n| n.beacon_head) else { return Ok(None) };
-        let Some((generation, chain)) = &self.beacon else { return Ok(None) };
-        if chain.reveal(&head).is_none() && chain.left(&head) == 0 && chain.head() != head {
-            let next = BeaconChain::new(&self.signers.beacon, generation + 1, self.beacon_length());
-            self.beacon = Some((generation + 1, next));
+        let Some(node) = self.ledger.state()?.node_of_validator(&validator)? else {
+            return Ok(None);
+        };
+        let (seed, length) = (self.signers.beacon, self.beacon_length());
+        let generation = node.beacon_generation;
+        if self.beacon.as_ref().is_none_or(|(known, _)| *known != generation) {
+            self.beacon = Some((generation, BeaconChain::new(&seed, generation, length)));
         }
-        let Some((generation, chain)) = &self.beacon else { return Ok(None) };
-        if chain.left(&head) < RENEW_BELOW {
-            let fresh =
-                BeaconChain::new(&self.signers.beacon, generation + 1, self.beacon_length());
-            let sender = anthill_types::AccountId(validator.0);
-            let body = Body::RenewBeacon { head: fresh.head() };
+        let Some((_, chain)) = &self.beacon else { return Ok(None) };
+        let (reveal, left) = (chain.reveal(&node.beacon_head), chain.left(&node.beacon_head));
+        if left < RENEW_BELOW {
+            let generation = generation + 1;
+            let head = BeaconChain::new(&seed, generation, length).head();
+            let sender = AccountId(validator.0);
+            let body = Body::RenewBeacon { head, generation };
             let signed = self.sign(&self.signers.validator, sender, 0, body);
             if let Err(error) = self.accept(signed, true) {
                 tracing::warn!(%error, "the renewal of the beacon chain must wait");
             }
         }
-        Ok(self.beacon.as_ref().and_then(|(_, chain)| chain.reveal(&head)))
+        Ok(reveal)
     }
 
     fn verify_block(&mut self, hash: &[u8; 32], proposer: Option<[u8; 32]>, bytes: &[u8]) -> bool {
@@ -168,7 +170,9 @@ impl Engine {
         };
         if block.header.hash() != BlockHash(*hash)
             || proposer.is_some_and(|p| block.header.proposer.0 != p)
-            || block.header.time_ms > self.now_ms + MAX_AHEAD_MS
+            // A fresh proposal alone is held against this node's clock, which may be wrong: what
+            // others have locked or decided stands.
+            || (proposer.is_some() && block.header.time_ms > self.now_ms + MAX_AHEAD_MS)
         {
             tracing::warn!(
                 height = block.header.height,

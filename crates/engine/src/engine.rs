@@ -183,6 +183,13 @@ impl Engine {
         self.mempool.len()
     }
 
+    /// Where agreement stands, in one line for a log.
+    pub fn describe(&self) -> String {
+        let (started, height) = (self.started, self.ledger.height());
+        let timers: Vec<_> = self.timers.keys().collect();
+        format!("height {height}, agreeing on {started}, called {}, timers {timers:?}", self.called)
+    }
+
     /// Their bytes.
     pub fn waiting_bytes(&self) -> usize {
         self.mempool.bytes()

@@ -1,6 +1,6 @@
 //! Ed25519 key pairs and the one form of signed bytes.
 
-use crate::{Entropy, IdentityError, Zeroizing};
+use crate::{Entropy, IdentityError, Zeroizing, recent};
 use ed25519_dalek::{Signature as DalekSignature, Signer as _, SigningKey, VerifyingKey};
 
 /// An Ed25519 public key; of an account, it is its AccountId (protocol 3).
@@ -90,8 +90,14 @@ fn check(
     signature: &Signature,
     kind: &'static str,
 ) -> Result<(), IdentityError> {
+    let name = recent::name(public, message, signature);
+    if recent::is_known(&name) {
+        return Ok(());
+    }
     let bad_key = |_| IdentityError::BadPublicKey(crate::text::hex(public));
     let key = VerifyingKey::from_bytes(public).map_err(bad_key)?;
     key.verify_strict(message, &DalekSignature::from_bytes(signature))
-        .map_err(|_| IdentityError::BadSignature { kind })
+        .map_err(|_| IdentityError::BadSignature { kind })?;
+    recent::remember(name);
+    Ok(())
 }

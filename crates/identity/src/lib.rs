@@ -13,6 +13,7 @@ mod backup;
 mod error;
 mod ids;
 mod keys;
+mod recent;
 mod seal;
 mod text;
 

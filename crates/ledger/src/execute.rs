@@ -212,8 +212,8 @@ fn apply_duty(
         Body::Commits(list) => each(list, |c| tasks::commit(state, &NodeKey(sender), c)),
         Body::Reveals(list) => each(list, |r| tasks::reveal(state, &NodeKey(sender), r)),
         Body::Verdicts(list) => each(list, |v| doubt::vote(state, &ValidatorKey(sender), v)),
-        Body::RenewBeacon { head } => {
-            nodes::renew_beacon(state, &anthill_types::AccountId(sender), head)
+        Body::RenewBeacon { head, generation } => {
+            nodes::renew_beacon(state, &anthill_types::AccountId(sender), head, *generation)
         }
         _ => Err(TransactionError::Invalid("not a duty")),
     }

@@ -67,5 +67,6 @@ fn first_record(node: &GenesisNode) -> NodeRecord {
         previous_score: None,
         capabilities: node.capabilities.clone(),
         beacon_head: node.beacon_head,
+        beacon_generation: 0,
     }
 }

@@ -1,6 +1,5 @@
 //! Nodes: admission, bonds, offers, and who may be drawn.
 
-use std::collections::BTreeSet;
 
 use anthill_identity as identity;
 use anthill_poei::Params;
@@ -51,6 +50,7 @@ pub fn admit(
         previous_score: None,
         capabilities: join.capabilities.clone(),
         beacon_head: join.beacon_head,
+        beacon_generation: 0,
     };
     Ok(register(state, &node)?)
 }
@@ -170,18 +170,20 @@ pub fn offer(
     Ok(state.put_node(&node)?)
 }
 
-/// Commits a validator to a fresh beacon chain.
+/// Commits a validator to a fresh beacon chain: the next generation, so that nobody can replay an
+/// earlier renewal, whose values are known by now.
 pub fn renew_beacon(
     state: &mut State<'_>,
     sender: &AccountId,
     head: &BeaconValue,
+    generation: u64,
 ) -> Result<(), TransactionError> {
     let key = anthill_types::ValidatorKey(sender.0);
     let mut node = state.node_of_validator(&key)?.ok_or(TransactionError::NotANode)?;
-    if node.beacon_head == *head {
-        return Err(TransactionError::Invalid("the beacon chain is the same as before"));
+    if node.beacon_generation.checked_add(1) != Some(generation) {
+        return Err(TransactionError::Invalid("not the next generation of the beacon chain"));
     }
-    node.beacon_head = *head;
+    (node.beacon_head, node.beacon_generation) = (*head, generation);
     Ok(state.put_node(&node)?)
 }
 
@@ -201,10 +203,4 @@ pub fn candidates(
             weight: fitness(n.trust, n.offered),
         })
         .collect()
-}
-
-/// Number of operators whose node may work alone.
-pub fn proven_operators(nodes: &[NodeRecord], proven_trust: u64) -> usize {
-    let proven = nodes.iter().filter(|n| n.trust >= proven_trust).map(|n| n.account);
-    proven.collect::<BTreeSet<_>>().len()
 }

@@ -266,9 +266,7 @@ fn judge_attempt(
     attempt: u32,
 ) -> Result<(), LedgerError> {
     forget_deadlines(state, task);
-    let params = state.params()?;
-    let proven = nodes::proven_operators(&state.nodes()?, params.proven_trust);
-    let judgement = judge(&active(task, attempt).collect::<Vec<_>>(), proven);
+    let judgement = judge(&active(task, attempt).collect::<Vec<_>>());
     match judgement {
         Judgement::Accept { result, checked: false }
             if !within_exposure(state, task, attempt, result.cost)? =>

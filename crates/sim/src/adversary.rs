@@ -388,16 +388,41 @@ fn empty(committed: &mut CommittedBlock) {
     }
 }
 
+/// True for the message that shows a validator that a height is decided.
+pub fn is_decision(bytes: &[u8]) -> bool {
+    // [0, [message]] with the message [4, ...] in a byte string of two or four bytes of length.
+    let inner = match bytes {
+        [0x82, 0, 0x81, 0x59, _, _, inner @ ..] => inner,
+        [0x82, 0, 0x81, 0x5a, _, _, _, _, inner @ ..] => inner,
+        _ => return false,
+    };
+    inner.get(1) == Some(&4)
+}
+
 /// What a frame is, for the log.
-pub fn frame_kind(bytes: &[u8]) -> &'static str {
-    match bytes.get(..2) {
-        Some([0x82, 0]) => match bytes.len() {
-            0..240 => "vote",
-            _ => "proposal or certificate",
-        },
-        Some([0x82, 1]) => "transactions",
-        Some([0x82, 2]) => "status",
-        _ => "no frame",
+pub fn describe(bytes: &[u8]) -> String {
+    match Frame::from_bytes(bytes) {
+        Ok(Frame::Consensus(message)) => describe_message(&message.0),
+        Ok(Frame::Transactions(list)) => format!("{} transactions", list.len()),
+        Ok(Frame::Status { height, .. }) => format!("status: at {height}"),
+        Err(_) => "no frame".into(),
+    }
+}
+
+fn describe_message(bytes: &[u8]) -> String {
+    let short = |hash: &[u8; 32]| BlockHash(*hash).to_string().chars().take(8).collect::<String>();
+    if let Some((kind, height, round, hash, _)) = read_vote(bytes) {
+        let kind = if kind == PREVOTE { "prevote" } else { "precommit" };
+        let hash = hash.as_ref().map_or("nothing".to_string(), short);
+        return format!("{kind} {height}/{round} for {hash}");
+    }
+    if let Some((height, round, block)) = read_proposal(bytes) {
+        return format!("proposal {height}/{round} of {}", short(&block.header.hash().0));
+    }
+    match bytes.get(1) {
+        Some(1) => "proposal again".into(),
+        Some(2) => "decision".into(),
+        _ => "certificate".into(),
     }
 }
 

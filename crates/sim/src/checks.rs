@@ -274,12 +274,14 @@ impl World {
             PaymentReason::Task { task } => ("pay: task", task.0.to_vec()),
             PaymentReason::Epoch { epoch } => ("pay: epoch", epoch.to_be_bytes().to_vec()),
             PaymentReason::Slash { task, offender } => {
-                ("pay: slash", [task.0, offender.0].concat())
+                // Who lies again in a second committee loses again.
+                let height = payment.height.to_be_bytes().to_vec();
+                ("pay: slash", [task.0.to_vec(), offender.0.to_vec(), height].concat())
             }
         };
         self.marks.hit(mark);
         if !self.checks.paid.insert((payment.node, payment.account, of)) {
-            return Some(format!("payment {} was made before", payment.number));
+            return Some(format!("{payment:?} was made before"));
         }
         let PaymentReason::Task { task } = &payment.reason else { return None };
         let node = self.index(&payment.node.0)?;

@@ -130,7 +130,10 @@ impl Disk {
                 let mut orders = store.orders();
                 (orders.full, orders.lose_reply) = (false, false);
             }
-            Self::Simulated(disk) => disk.set_faults(Faults::default()),
+            Self::Simulated(disk) => {
+                disk.set_faults(Faults::default());
+                disk.power_cut_at(u64::MAX);
+            }
         }
     }
 

@@ -152,6 +152,18 @@ impl World {
         of_store && mark.is_some()
     }
 
+    /// True while a fault of the plan is upon the node's disk.
+    pub(crate) fn disk_fails(&self, node: usize) -> bool {
+        let mut ordered = self.active.iter().filter_map(|i| self.plan.faults.get(*i));
+        ordered.any(|fault| match fault.kind {
+            FaultKind::DiskFull { node: n }
+            | FaultKind::LostReply { node: n }
+            | FaultKind::Misdirect { node: n }
+            | FaultKind::PowerCut { node: n, .. } => n == node,
+            _ => false,
+        })
+    }
+
     /// How the disk ends when its power was cut.
     fn power_mode(&self, node: usize) -> Option<Crash> {
         if self.plan.disks.get(node) != Some(&DiskKind::Simulated) {

@@ -11,9 +11,9 @@ fn main() {
         world.run();
         println!("seed {seed} nodes {} events {} {:?} {} broken {:?}", world.plan.nodes(), world.trace.events, begun.elapsed(), world.trace.digest(), world.broken);
         if world.broken.is_some() && n == 1 {
-            let lines = &world.trace.lines;
-            for line in &lines[lines.len().saturating_sub(150)..] { println!("{line}"); }
+            for line in &world.trace.lines { println!("{line}"); }
             println!("{:?}", world.plan);
+            for n in &world.nodes { println!("STATE {} {:?}", n.index, n.process.as_ref().map(|p| p.engine.describe())); }
         }
         marks.merge(&world.marks);
     }

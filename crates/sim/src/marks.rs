@@ -59,7 +59,7 @@ pub const BRANCHES: [&str; 34] = [
     "block: reveal missed",
     "block: beacon renewed",
     "block: agreed in a later round",
-    "block: caught up by certificate",
+    "sync: decision received",
     "start: votes replayed",
     "start: from an empty disk",
     "sync: blocks fetched",

@@ -23,7 +23,7 @@ pub enum What {
         /// When it was sent.
         sent: u64,
         /// What it is.
-        kind: &'static str,
+        kind: String,
     },
     /// A message was lost.
     Lost {

@@ -54,8 +54,8 @@ pub enum Delivery {
     Wake(u64),
     /// A connection.
     Up(usize),
-    /// A lost connection.
-    Down(usize),
+    /// A lost connection to a peer's process.
+    Down(usize, u32),
     /// A frame.
     Frame {
         /// Sender.
@@ -299,7 +299,11 @@ impl World {
                 }
                 Input::PeerUp(self.nodes[peer].key())
             }
-            Delivery::Down(peer) => {
+            Delivery::Down(peer, gone) => {
+                // Its next process has connected meanwhile.
+                if self.nodes[peer].process.is_some() && self.nodes[peer].life != gone {
+                    return;
+                }
                 if let Some(process) = self.nodes[node].process.as_mut() {
                     process.peers.remove(&peer);
                 }
@@ -307,8 +311,12 @@ impl World {
             }
             Delivery::Frame { from, sent, bytes } => {
                 self.trace.fold(self.now, node, 2, &bytes);
-                let kind = crate::adversary::frame_kind(&bytes);
-                self.trace.line(self.now, Some(node), || What::Message { from, sent, kind });
+                self.trace.line(self.now, Some(node), || {
+                    let kind = crate::adversary::describe(&bytes);
+                    What::Message { from, sent, kind }
+                });
+                let decision = crate::adversary::is_decision(&bytes);
+                self.marks.add("sync: decision received", u64::from(decision));
                 self.overhear(node, from, &bytes);
                 Input::Frame { from: self.nodes[from].key(), bytes: bytes.to_vec() }
             }
@@ -558,6 +566,8 @@ impl World {
                 self.rng.next();
                 self.at(500, Event::Boot(node));
             }
+            // Its disk still fails; whoever runs it tries again.
+            Err(BootError::Other(_)) if self.disk_fails(node) => self.at(2_000, Event::Boot(node)),
             Err(BootError::Damaged(what) | BootError::Other(what)) => {
                 self.breaks(format!("node {node} cannot start: {what}"));
             }
@@ -593,11 +603,12 @@ impl World {
         this.disk.end_process(power);
         self.note(Some(node), || "ends".into());
         self.trace.fold(self.now, node, 5, &[]);
+        let gone = self.nodes[node].life;
         for peer in 0..self.nodes.len() {
             let life = self.nodes[peer].life;
             if peer != node && self.nodes[peer].process.is_some() {
                 let delay = self.rng.between(1, 2_000);
-                self.at(delay, Event::Input(peer, life, Delivery::Down(node)));
+                self.at(delay, Event::Input(peer, life, Delivery::Down(node, gone)));
             }
         }
         let again = self.rng.between(300, 5_000);

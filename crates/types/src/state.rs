@@ -174,6 +174,9 @@ pub struct NodeRecord {
     /// The next value of its beacon chain must hash to this.
     #[n(14)]
     pub beacon_head: BeaconValue,
+    /// How often its beacon chain was renewed.
+    #[n(15)]
+    pub beacon_generation: u64,
 }
 
 /// One worker's part in a task.
@@ -235,7 +238,7 @@ pub enum DoubtReason {
     /// The replicas' results differ.
     #[n(0)]
     Unequal,
-    /// No replica is proven, and the network has fewer than three proven operators.
+    /// No replica is proven.
     #[n(1)]
     Unproven,
     /// Drawn for an audit.

@@ -280,7 +280,7 @@ enums! {
         6 = Reveals(reveals),
         7 = Verdicts(verdicts),
         8 = Challenge { task_id },
-        9 = RenewBeacon { head },
+        9 = RenewBeacon { head, generation },
     }
     PaymentReason {
         0 = Task { task },

@@ -183,6 +183,9 @@ pub enum Body {
         /// The committed end of the new chain.
         #[n(0)]
         head: BeaconValue,
+        /// One more than the generation of the chain before.
+        #[n(1)]
+        generation: u64,
     },
 }
 

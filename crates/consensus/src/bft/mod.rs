@@ -492,9 +492,11 @@ impl Bft {
             return Err(ConsensusError::Refused("a block that does not have the hash certified"));
         }
         match self.host.blocks.get(&hash).map(|block| block.valid) {
-            Some(Some(ok)) => return self.accept(certificate, bytes, ok),
+            Some(Some(true)) => return self.accept(certificate, bytes, true),
             Some(None) => {}
-            None => {
+            // What was refused as a proposal (it came early by this node's clock, for example) is
+            // looked at again: the others have accepted it.
+            Some(Some(false)) | None => {
                 let (height, round) = (certificate.height, certificate.round);
                 let block = bytes.clone();
                 self.host.outs.push(Out::Verify { height, round, proposer: None, hash, block });
