@@ -114,7 +114,8 @@ pub fn verify_certificate(
         }
         signed += u128::from(*powers.get(key).ok_or(CertificateError::Stranger(i))?);
     }
-    if signed * 3 <= total * 2 {
+    let off_by_one = anthill_types::planted!(QuorumOffByOne) && signed * 3 == total * 2;
+    if signed * 3 <= total * 2 && !off_by_one {
         return Err(CertificateError::TooLittlePower { signed, total });
     }
     for (i, (key, signature)) in signatures.iter().enumerate() {

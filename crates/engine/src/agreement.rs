@@ -55,7 +55,10 @@ impl Engine {
     /// At the start of the process: what this validator has signed already, so that it never signs
     /// anything else for the same height and round.
     pub(crate) fn replay(&mut self) -> Result<(), EngineError> {
-        let rows = self.wal_rows(self.ledger.height() + 1)?;
+        let mut rows = self.wal_rows(self.ledger.height() + 1)?;
+        if anthill_types::planted!(ForgetReplay) {
+            rows.clear();
+        }
         self.agree(In::Replay(rows.into_iter().map(|(_, entry)| entry).collect()))
     }
 
@@ -172,13 +175,16 @@ impl Engine {
             || proposer.is_some_and(|p| block.header.proposer.0 != p)
             // A fresh proposal alone is held against this node's clock, which may be wrong: what
             // others have locked or decided stands.
-            || (proposer.is_some() && block.header.time_ms > self.now_ms + MAX_AHEAD_MS)
+            || ((proposer.is_some() || anthill_types::planted!(TrustClock)) && block.header.time_ms > self.now_ms + MAX_AHEAD_MS)
         {
             tracing::warn!(
                 height = block.header.height,
                 "a proposal has a wrong hash, proposer or time"
             );
             return false;
+        }
+        if anthill_types::planted!(SkipVerification) {
+            return true;
         }
         match self.ledger.check(&block) {
             Ok(()) => true,
@@ -217,7 +223,7 @@ impl Engine {
                 batch.insert(key, Some(entry.clone()));
             }
         }
-        if batch.is_empty() {
+        if batch.is_empty() || anthill_types::planted!(ForgetVotes) {
             return Ok(());
         }
         Ok(self.ledger.store().commit(&batch).map_err(anthill_ledger::LedgerError::from)?)

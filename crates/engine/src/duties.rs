@@ -164,7 +164,7 @@ impl Duties {
     /// Opens the commitment, once reveals are open.
     fn reveal(&self, task: &TaskRecord, attempt: u32, result: &TaskResult) -> Option<Reveal> {
         let Phase::Assigned { assigned_at, reveal_by, .. } = task.phase else { return None };
-        if reveal_by == 0 {
+        if reveal_by == 0 && !anthill_types::planted!(RevealEarly) {
             return None;
         }
         let receipt = Receipt {

@@ -195,6 +195,11 @@ impl Engine {
         self.mempool.bytes()
     }
 
+    /// The longest queue of one sender.
+    pub fn longest_queue(&self) -> usize {
+        self.mempool.longest_queue()
+    }
+
     /// True when this validator has votes of the next height on disk.
     pub fn has_vote_log(&self) -> bool {
         self.wal_rows(self.ledger.height() + 1).is_ok_and(|rows| !rows.is_empty())

@@ -144,7 +144,9 @@ impl Engine {
         peer: &PeerId,
         reply: Result<Vec<u8>, String>,
     ) -> Result<(), EngineError> {
-        self.sync.asking = None;
+        if !(reply.is_err() && anthill_types::planted!(StuckFetch)) {
+            self.sync.asking = None;
+        }
         self.sync.behind_since = self.now_ms;
         let who = NodeKey(*peer).short();
         let blocks = match reply.and_then(|b| Blocks::from_bytes(&b).map_err(|e| e.to_string())) {
@@ -183,7 +185,8 @@ impl Engine {
         let signed = certificate.height == block.header.height
             // Not the header's hash alone: it does not cover the body that this peer sent.
             && anthill_ledger::block_hash(&committed.block.0) == Some(certificate.block_hash)
-            && verify_certificate(&genesis, &validators, &certificate).is_ok();
+            && (anthill_types::planted!(SkipCertificate)
+                || verify_certificate(&genesis, &validators, &certificate).is_ok());
         if !signed || block.header.height != next {
             return Ok(false);
         }

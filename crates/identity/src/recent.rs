@@ -24,7 +24,12 @@ thread_local! {
 
 /// The name of one check.
 pub(crate) fn name(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> [u8; 32] {
-    Sha256::new().chain_update(public).chain_update(signature).chain_update(message).finalize().into()
+    Sha256::new()
+        .chain_update(public)
+        .chain_update(signature)
+        .chain_update(message)
+        .finalize()
+        .into()
 }
 
 /// True when this very check came out right before.

@@ -160,9 +160,10 @@ fn wrong_nodes(
     result: &TaskResult,
 ) -> Result<Vec<NodeKey>, LedgerError> {
     let wrong = |r: &Option<TaskResult>| r.is_some_and(|r| r != *result);
+    let silent = |r: &Option<TaskResult>| anthill_types::planted!(SlashSilent) && r.is_none();
     let mut keys: Vec<NodeKey> =
         task.replicas.iter().filter(|r| !r.failed && wrong(&r.result)).map(|r| r.node).collect();
-    for vote in committee.iter().filter(|v| wrong(&v.result)) {
+    for vote in committee.iter().filter(|v| wrong(&v.result) || silent(&v.result)) {
         keys.extend(state.node_of_validator(&vote.validator)?.map(|n| n.node));
     }
     keys.sort_unstable();

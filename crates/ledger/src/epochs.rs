@@ -66,7 +66,12 @@ fn close(state: &mut State<'_>, params: &ChainParams) -> Result<EpochRecord, Led
         if reward > Amount::ZERO {
             minted = minted.checked_add(reward).ok_or(LedgerError::Overflow("pool"))?;
             let reason = PaymentReason::Epoch { epoch: chain.epoch };
-            payment = Some(bank::pay(state, node, reward, reason)?);
+            let paid = if anthill_types::planted!(RoundRewardUp) {
+                Amount(reward.0.next_multiple_of(10))
+            } else {
+                reward
+            };
+            payment = Some(bank::pay(state, node, paid, reason)?);
         }
         if let Some(row) = row {
             rows.push(EpochRow {

@@ -116,6 +116,10 @@ fn finalise(state: &mut State<'_>, task: &mut TaskRecord) -> Result<(), LedgerEr
         task.escrow = task.escrow.checked_sub(price).ok_or(LedgerError::Overflow("escrow"))?;
         if share > Amount::ZERO {
             bank::pay(state, &mut node, share, PaymentReason::Task { task: task.id })?;
+            if anthill_types::planted!(PayTwice) && task.escrow > price {
+                task.escrow = task.escrow.checked_sub(share).unwrap_or_default();
+                bank::pay(state, &mut node, share, PaymentReason::Task { task: task.id })?;
+            }
         }
         bank::burn(state, price.checked_sub(share).unwrap_or_default())?;
         if task.spec.directed.is_none() {
@@ -142,7 +146,8 @@ pub fn refund(state: &mut State<'_>, task: &mut TaskRecord) -> Result<(), Ledger
 
 fn return_escrow(state: &mut State<'_>, task: &mut TaskRecord) -> Result<(), LedgerError> {
     let rest = std::mem::take(&mut task.escrow);
-    if rest > Amount::ZERO {
+    let lost = anthill_types::planted!(LoseEscrow) && task.replicas.len() > 2;
+    if rest > Amount::ZERO && !lost {
         bank::deposit(state, &task.submitter, rest)?;
     }
     Ok(())

@@ -197,7 +197,7 @@ pub fn reveal(
     let Phase::Assigned { attempt, assigned_at, reveal_by, .. } = task.phase else {
         return Err(refuse("it does not wait for reveals"));
     };
-    if reveal_by == 0 {
+    if reveal_by == 0 && !anthill_types::planted!(RevealEarly) {
         return Err(refuse("not all replicas have committed yet"));
     }
     let spec = &task.spec;

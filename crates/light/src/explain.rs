@@ -174,7 +174,9 @@ fn check_entries<'b>(bundle: &'b Bundle, subject: &Subject) -> Result<Facts<'b>,
         let at = |error| VerifyError::Entry { index, error };
         let proof = Proof::from_bytes(&entry.proof.0).map_err(at)?;
         let root = &bundle.header.state_root.0;
-        proof.verify(root, &entry.key.0, Some(&entry.value.0)).map_err(at)?;
+        if !anthill_types::planted!(SkipProofPath) {
+            proof.verify(root, &entry.key.0, Some(&entry.value.0)).map_err(at)?;
+        }
         if entries.insert(entry.key.0.as_slice(), entry.value.0.as_slice()).is_some() {
             return Err(wrong());
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anthill_consensus::Evidence;
 use anthill_consensus::certificate::{Certificate, PRECOMMIT, vote_bytes};
 use anthill_engine::wire::Frame;
-use anthill_ledger::mempool::{MAX_BYTES, MAX_WAITING};
+use anthill_ledger::mempool::{MAX_BYTES, MAX_PER_SENDER, MAX_WAITING};
 use anthill_light::Subject;
 use anthill_store::Batch;
 use anthill_types::state::{
@@ -442,8 +442,13 @@ impl World {
 
     /// The light client asks a random node, and then believes nothing that was altered.
     pub(crate) fn probe(&mut self) {
-        let up: Vec<usize> = self.nodes.iter().filter(|n| n.process.is_some()).map(|n| n.index).collect();
+        let up: Vec<usize> =
+            self.nodes.iter().filter(|n| n.process.is_some()).map(|n| n.index).collect();
         let Some(node) = self.checks.rng.pick(&up).copied() else { return };
+        let longest = self.nodes[node].process.as_ref().map_or(0, |p| p.engine.longest_queue());
+        if longest > MAX_PER_SENDER {
+            return self.breaks(format!("node {node} keeps {longest} transactions of one sender"));
+        }
         let Some(subject) = self.subject(node) else { return };
         let Some(process) = &self.nodes[node].process else { return };
         let ledger = process.engine.ledger();
@@ -451,7 +456,9 @@ impl World {
         let pin = self.genesis.hash();
         let honest = match anthill_light::verify(&proof, Some(&pin)) {
             Ok(verified) => verified,
-            Err(error) => return self.breaks(format!("the light client refuses {subject}: {error}")),
+            Err(error) => {
+                return self.breaks(format!("the light client refuses {subject}: {error}"));
+            }
         };
         self.marks.hit("proof: verified");
         for _ in 0..4 {

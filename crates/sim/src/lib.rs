@@ -8,11 +8,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod adversary;
+pub mod campaign;
+#[cfg(canary)]
+pub mod canaries;
 pub mod checks;
+pub mod diagram;
 pub mod disk;
 mod faults;
 pub mod marks;
 pub mod node;
+pub mod outcome;
 pub mod plan;
 pub mod program;
 pub mod rng;

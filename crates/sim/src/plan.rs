@@ -223,7 +223,8 @@ impl Plan {
             safety_ms,
             heal_ms: HEAL_MINUTES * MINUTE,
             work_every_ms: rng.between(4_000, 20_000),
-            beacon_length: if rng.chance(150) { rng.between(1, 6) } else { rng.between(66, 400) } as usize,
+            beacon_length: if rng.chance(150) { rng.between(1, 6) } else { rng.between(66, 400) }
+                as usize,
         };
         plan.faults = faults(&mut rng, &plan);
         plan

@@ -8,6 +8,7 @@
 
 pub mod amount;
 pub mod block;
+pub mod canary;
 pub mod genesis;
 pub mod hash;
 pub mod ids;

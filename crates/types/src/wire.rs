@@ -69,7 +69,7 @@ pub trait Wire: Encode<()> + for<'b> Decode<'b, ()> {
         }
         let value: Self = minicbor::decode(bytes)
             .map_err(|e| DecodeError::Malformed { what: Self::NAME, reason: e.to_string() })?;
-        if value.to_bytes() != bytes {
+        if value.to_bytes() != bytes && !crate::planted!(AcceptNonCanonical) {
             return Err(DecodeError::NotCanonical { what: Self::NAME });
         }
         Ok(value)

@@ -61,7 +61,8 @@ pub fn judge(replicas: &[&Replica]) -> Judgement {
     if answers.iter().any(|(_, other)| *other != result) {
         return Judgement::Doubt(DoubtReason::Unequal);
     }
-    if !answers.iter().any(|(r, _)| r.proven) {
+    let believed = anthill_types::planted!(BelieveUnproven) && answers.len() > 1;
+    if !answers.iter().any(|(r, _)| r.proven) && !believed {
         return Judgement::Doubt(DoubtReason::Unproven);
     }
     Judgement::Accept { result, checked: answers.len() > 1 }

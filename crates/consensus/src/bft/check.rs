@@ -20,7 +20,8 @@ pub(crate) fn fits(
     body: &[u8],
     signature: &[u8; 64],
 ) -> bool {
-    anthill_identity::verify(&key.0, kind, genesis, body, signature).is_ok()
+    anthill_types::planted!(SkipVoteSignature)
+        || anthill_identity::verify(&key.0, kind, genesis, body, signature).is_ok()
 }
 
 /// The engine's commit certificate as ours, ascending by key.

@@ -1,0 +1,100 @@
+//! Planted bugs: builds with `--cfg canary` can be told to make one, to prove that the tests find it.
+//!
+//! A release never has the cfg; then [`planted!`](crate::planted) is the constant `false` and
+//! leaves no code behind. `cargo xtask reliability` builds with it (`docs/RELIABILITY.md`).
+
+/// Asks whether a bug is planted: `planted!(PayTwice)`.
+#[macro_export]
+macro_rules! planted {
+    ($name:ident) => {{
+        #[cfg(canary)]
+        {
+            $crate::canary::is_planted($crate::canary::Canary::$name)
+        }
+        #[cfg(not(canary))]
+        {
+            false
+        }
+    }};
+}
+
+#[cfg(canary)]
+pub use on::{Canary, is_planted, plant};
+
+#[cfg(canary)]
+mod on {
+    use std::cell::Cell;
+
+    macro_rules! canaries {
+        ($($(#[doc = $text:literal])* $name:ident),* $(,)?) => {
+            /// The bugs that can be planted.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub enum Canary { $($(#[doc = $text])* $name),* }
+
+            impl Canary {
+                /// All of them, with what each does.
+                pub const ALL: &'static [(Self, &'static str, &'static str)] =
+                    &[$((Self::$name, stringify!($name), concat!($($text),*))),*];
+            }
+        };
+    }
+
+    canaries! {
+        /// a transaction's signature is not checked
+        SkipTransactionSignature,
+        /// a vote's signature is not checked
+        SkipVoteSignature,
+        /// two thirds of the power are enough, where more than two thirds are needed
+        QuorumOffByOne,
+        /// a fetched block's certificate is not checked
+        SkipCertificate,
+        /// a worker is paid twice for one result
+        PayTwice,
+        /// votes are sent before they are on disk, and never get there
+        ForgetVotes,
+        /// the votes on disk are not read at the start
+        ForgetReplay,
+        /// bytes that are not canonical are accepted
+        AcceptNonCanonical,
+        /// results are revealed before all have committed
+        RevealEarly,
+        /// a proposer may reveal the same beacon value again
+        ReuseBeacon,
+        /// an old renewal of a beacon chain can be played again (found by the rig)
+        ReplayRenewal,
+        /// rewards are rounded up
+        RoundRewardUp,
+        /// proposals are accepted without execution
+        SkipVerification,
+        /// a decided block is held against the own clock (found by the rig)
+        TrustClock,
+        /// equal results of unproven replicas are believed (found by the rig)
+        BelieveUnproven,
+        /// a peer that did not answer is waited for without end
+        StuckFetch,
+        /// a sender may fill the mempool
+        UnboundedSender,
+        /// the light client does not check the path to the root
+        SkipProofPath,
+        /// a committee member that has not voted counts as wrong
+        SlashSilent,
+        /// the escrow of a task that is given up is lost
+        LoseEscrow,
+        /// a sequence number can be used again
+        ReuseSequence,
+    }
+
+    thread_local! {
+        static PLANTED: Cell<Option<Canary>> = const { Cell::new(None) };
+    }
+
+    /// Plants a bug in this thread, or takes it out.
+    pub fn plant(canary: Option<Canary>) {
+        PLANTED.set(canary);
+    }
+
+    /// True when this bug is planted in this thread.
+    pub fn is_planted(canary: Canary) -> bool {
+        PLANTED.get() == Some(canary)
+    }
+}
