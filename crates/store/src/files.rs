@@ -150,6 +150,11 @@ pub fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// True for a name that [`temporary`] makes.
+pub fn is_temporary(name: &str) -> bool {
+    name.ends_with(TEMPORARY)
+}
+
 /// Makes a folder and those above it, durably; nothing to do for one that is there.
 ///
 /// # Errors
