@@ -75,12 +75,7 @@ impl<'a> State<'a> {
     }
 
     /// Entries from `start` (inclusive) to `end` (exclusive), at most `limit`, in key order.
-    pub fn range(
-        &self,
-        start: &[u8],
-        end: &[u8],
-        limit: usize,
-    ) -> Result<Vec<Row>, LedgerError> {
+    pub fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Row>, LedgerError> {
         Ok(self.overlay.range(start, Some(end), limit)?)
     }
 
