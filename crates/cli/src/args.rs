@@ -70,6 +70,20 @@ impl Settings {
     }
 }
 
+/// How `up` starts.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Up {
+    /// Print no ticket.
+    #[arg(long)]
+    pub quiet: bool,
+    /// When this founds a network: epochs of seconds, for trying things out.
+    #[arg(long)]
+    pub fast: bool,
+    /// Go on although the state database is gone: with a new validator key, and so without a vote.
+    #[arg(long)]
+    pub accept_lost_state: bool,
+}
+
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Contribute this machine: run the node of the data folder, founding a network if it has none.
@@ -77,12 +91,8 @@ pub enum Command {
     Up {
         #[command(flatten)]
         settings: Settings,
-        /// Print no ticket.
-        #[arg(long)]
-        quiet: bool,
-        /// When this founds a network: epochs of seconds, for trying things out.
-        #[arg(long)]
-        fast: bool,
+        #[command(flatten)]
+        how: Up,
     },
     /// Join a network with a ticket, and run the node.
     #[command(

@@ -1,6 +1,6 @@
 //! Typed access to the state that a block is executed on.
 
-use anthill_store::{Batch, Overlay, Store};
+use anthill_store::{Batch, Overlay, Row, Store};
 use anthill_types::state::{ChainState, NodeRecord, TaskRecord};
 use anthill_types::{
     AccountId, ChainParams, NodeKey, TaskId, ValidatorKey, ValidatorSet, Wire, keys,
@@ -75,12 +75,7 @@ impl<'a> State<'a> {
     }
 
     /// Entries from `start` (inclusive) to `end` (exclusive), at most `limit`, in key order.
-    pub fn range(
-        &self,
-        start: &[u8],
-        end: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+    pub fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Row>, LedgerError> {
         Ok(self.overlay.range(start, Some(end), limit)?)
     }
 

@@ -20,6 +20,19 @@ pub enum NodeError {
     /// The state database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The state database is not the one that these keys have signed with.
+    #[error(
+        "{path} {what}, but this node has signed with its own before: put that back as it was at \
+         the last stop, or run `anthill up --accept-lost-state`; the node then takes a new validator \
+         key, fetches the chain from its peers and works on without a vote (if it was the only \
+         validator, no block can follow: found a new network in another --data folder)"
+    )]
+    StateLost {
+        /// The database.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -1,10 +1,11 @@
 //! The data folder: keys, genesis, token and where everything else lies.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anthill_identity::KeyPair;
+use anthill_store::files::{self, FileError, Files, OsFiles};
 use anthill_types::ids::{from_hex, to_hex};
 use anthill_types::{AccountId, Genesis, NodeKey, ValidatorKey, Wire};
 use thiserror::Error;
@@ -34,6 +35,15 @@ pub enum HomeError {
     /// The folder holds no node.
     #[error("{0} holds no node yet: run `anthill up` or `anthill join TICKET` first")]
     Empty(PathBuf),
+    /// A chain, but not all keys.
+    #[error(
+        "{path} is missing, but its folder follows a chain: if `anthill restore FILE` was cut off, \
+         run it again; otherwise restore a backup into another folder: `anthill --data NEW restore FILE`"
+    )]
+    KeyMissing {
+        /// The key's file.
+        path: PathBuf,
+    },
     /// No randomness.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
@@ -48,6 +58,7 @@ fn mend(path: &Path) -> &'static str {
         "peers.json" => {
             "remove it and run `anthill join TICKET` again: the ticket names a node to call"
         }
+        "state.id" => "remove it, if `state.redb` is the one that belongs to these keys",
         "token" | "run.json" => "remove it and start the node again: it is made anew",
         _ if extension == "key" => {
             "restore a backup into another folder: `anthill --data NEW restore FILE`"
@@ -60,6 +71,12 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> HomeError + '_ {
     move |error| HomeError::Io { path: path.to_path_buf(), error }
 }
 
+impl From<FileError> for HomeError {
+    fn from(FileError { path, error }: FileError) -> Self {
+        Self::Io { path, error }
+    }
+}
+
 /// Fills a buffer with the system's randomness.
 ///
 /// # Errors
@@ -70,9 +87,12 @@ pub fn random<const N: usize>() -> Result<[u8; N], HomeError> {
     Ok(bytes)
 }
 
-/// Paths inside a data folder.
+/// A data folder. What it writes is there, whole, once a function returns `Ok`.
 #[derive(Clone, Debug)]
-pub struct Home(PathBuf);
+pub struct Home {
+    path: PathBuf,
+    files: Arc<dyn Files>,
+}
 
 /// A node's three keys and its beacon seed.
 pub struct Keys {
@@ -105,22 +125,44 @@ impl Keys {
     }
 }
 
+/// What a backup brings back.
+pub struct Restored {
+    /// Seed of the account's key.
+    pub account: [u8; 32],
+    /// Seed of the node's key.
+    pub node: [u8; 32],
+    /// The chain that the folder followed.
+    pub genesis: Option<Genesis>,
+    /// Whom it knew, as `peers.json` holds it.
+    pub peers: Option<serde_json::Value>,
+}
+
 const KEY_NAMES: [&str; 4] = ["account", "node", "validator", "beacon"];
 
 impl Home {
     /// A data folder by path; nothing is read or made.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self::with_files(path, Arc::new(OsFiles))
+    }
+
+    /// A data folder on other files than the system's (crash tests).
+    pub fn with_files(path: impl Into<PathBuf>, files: Arc<dyn Files>) -> Self {
+        Self { path: path.into(), files }
+    }
+
+    /// What its files are kept on.
+    pub fn files(&self) -> &dyn Files {
+        self.files.as_ref()
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// A file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 
     /// The state database.
@@ -147,21 +189,26 @@ impl Home {
         self.file("keys").join(format!("{name}.key"))
     }
 
-    /// True when the folder holds a node.
-    pub fn has_node(&self) -> bool {
-        self.file("genesis.cbor").exists()
+    /// The folder of keys.
+    fn keys_folder(&self) -> PathBuf {
+        self.file("keys")
     }
 
-    /// Makes the folder and fresh keys.
+    /// True when the folder holds a node.
+    pub fn has_node(&self) -> bool {
+        self.files.exists(&self.file("genesis.cbor"))
+    }
+
+    /// Makes the folder and fresh keys; keys that an earlier try left are kept.
     ///
     /// # Errors
     /// The folder holds a node already, or cannot be written.
     pub fn create_keys(&self) -> Result<Keys, HomeError> {
         if self.has_node() {
-            return Err(HomeError::Exists(self.0.clone()));
+            return Err(HomeError::Exists(self.path.clone()));
         }
         for name in KEY_NAMES {
-            if !self.key_file(name).exists() {
+            if !self.files.exists(&self.key_file(name)) {
                 self.write_secret(&self.key_file(name), to_hex(&random::<32>()?).as_bytes())?;
             }
         }
@@ -177,19 +224,76 @@ impl Home {
         Ok([self.read_seed(&self.key_file("account"))?, self.read_seed(&self.key_file("node"))?])
     }
 
-    /// Writes seeds that came out of a backup, and fresh validator and beacon seeds beside them.
+    /// Brings in what a backup holds: the seeds, with fresh validator and beacon seeds beside them,
+    /// the chain and the peers. The keys come last and all at once, so that a restore that was cut
+    /// off can be run again, and nothing else can be run before.
     ///
     /// # Errors
-    /// A key file exists already, or cannot be written.
-    pub fn restore_seeds(&self, account: &[u8; 32], node: &[u8; 32]) -> Result<(), HomeError> {
-        if KEY_NAMES.iter().any(|name| self.key_file(name).exists()) {
-            return Err(HomeError::Exists(self.0.clone()));
-        }
-        let seeds = [*account, *node, random()?, random()?];
+    /// The folder holds keys already, or cannot be written.
+    pub fn restore(&self, backup: &Restored) -> Result<(), HomeError> {
+        self.clear_keys_folder()?;
+        let staged = self.file("keys.restored");
+        files::remove_whole(self.files(), &staged)?;
+        let seeds = [backup.account, backup.node, random()?, random()?];
         for (seed, name) in seeds.iter().zip(KEY_NAMES) {
-            self.write_secret(&self.key_file(name), to_hex(seed).as_bytes())?;
+            let path = staged.join(format!("{name}.key"));
+            self.write_secret(&path, to_hex(seed).as_bytes())?;
         }
-        Ok(())
+        if let Some(peers) = &backup.peers {
+            self.save_json("peers.json", peers)?;
+        }
+        if let Some(genesis) = &backup.genesis {
+            self.save_genesis(genesis)?;
+        }
+        Ok(files::move_whole(self.files(), &staged, &self.keys_folder())?)
+    }
+
+    /// Removes a folder of keys that holds none: what a start that was cut off left.
+    fn clear_keys_folder(&self) -> Result<(), HomeError> {
+        let folder = self.keys_folder();
+        if !self.files.exists(&folder) {
+            return Ok(());
+        }
+        let names = self.files.list(&folder).map_err(io_error(&folder))?;
+        if names.iter().any(|name| !files::is_temporary(name)) {
+            return Err(HomeError::Exists(self.path.clone()));
+        }
+        Ok(files::remove_whole(self.files(), &folder)?)
+    }
+
+    /// Which state database belongs to these keys, if one was noted. It lies with the keys: whoever
+    /// copies them to another folder must not sign there what was signed here.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn state_id(&self) -> Result<Option<[u8; 32]>, HomeError> {
+        let path = self.keys_folder().join("state.id");
+        let Some(text) = self.read(&path)? else { return Ok(None) };
+        let reason = "not 64 hexadecimal digits".into();
+        seed(&text).map(Some).ok_or(HomeError::Damaged { path, reason })
+    }
+
+    /// Notes the state database of these keys.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save_state_id(&self, id: &[u8; 32]) -> Result<(), HomeError> {
+        self.write_secret(&self.keys_folder().join("state.id"), to_hex(id).as_bytes())
+    }
+
+    /// Fresh validator and beacon seeds, for a folder that has lost what it signed. The old seed of
+    /// the validator is put aside in `keys`, under a name of its own.
+    ///
+    /// # Errors
+    /// The keys cannot be read or written.
+    pub fn renew_validator(&self) -> Result<(), HomeError> {
+        let path = self.key_file("validator");
+        let old = self.read_seed(&path)?;
+        let public = to_hex(&KeyPair::from_seed(old).public());
+        let name = format!("validator-{}.lost", public.get(..16).unwrap_or_default());
+        self.write_secret(&self.keys_folder().join(name), to_hex(&old).as_bytes())?;
+        self.write_secret(&self.key_file("beacon"), to_hex(&random::<32>()?).as_bytes())?;
+        self.write_secret(&path, to_hex(&random::<32>()?).as_bytes())
     }
 
     /// Reads the keys.
@@ -210,15 +314,25 @@ impl Home {
     }
 
     fn read_seed(&self, path: &Path) -> Result<[u8; 32], HomeError> {
-        if !path.exists() {
-            return Err(HomeError::Empty(self.0.clone()));
-        }
-        let text = fs::read_to_string(path).map_err(io_error(path))?;
-        let seed = from_hex(text.trim()).and_then(|b| b.try_into().ok());
-        seed.ok_or_else(|| HomeError::Damaged {
+        let Some(text) = self.read(path)? else {
+            return Err(if self.has_node() {
+                HomeError::KeyMissing { path: path.to_path_buf() }
+            } else {
+                HomeError::Empty(self.path.clone())
+            });
+        };
+        seed(&text).ok_or_else(|| HomeError::Damaged {
             path: path.to_path_buf(),
             reason: "not 64 hexadecimal digits".into(),
         })
+    }
+
+    /// Reads a file; `None` when there is none.
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, HomeError> {
+        match self.files.read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).map_err(io_error(path)),
+        }
     }
 
     /// Writes a file that only its owner may read (mode 0600), whole or not at all.
@@ -226,7 +340,7 @@ impl Home {
     /// # Errors
     /// The file cannot be written.
     pub fn write_secret(&self, path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
-        write_whole(path, bytes, true)
+        Ok(files::write_whole(self.files(), path, bytes, true)?)
     }
 
     /// The API token; made on first use.
@@ -235,16 +349,17 @@ impl Home {
     /// The file cannot be read or written.
     pub fn token(&self) -> Result<String, HomeError> {
         let path = self.file("token");
-        if !path.exists() {
-            self.write_secret(&path, to_hex(&random::<32>()?).as_bytes())?;
-        }
-        let token = fs::read_to_string(&path).map_err(io_error(&path))?;
+        let token = match self.read(&path)? {
+            Some(token) => token,
+            None => {
+                let token = to_hex(&random::<32>()?).into_bytes();
+                self.write_secret(&path, &token)?;
+                token
+            }
+        };
         // An empty or short token would open the API to everybody.
-        if from_hex(token.trim()).is_none_or(|bytes| bytes.len() != 32) {
-            let reason = "not 64 hexadecimal digits".into();
-            return Err(HomeError::Damaged { path, reason });
-        }
-        Ok(token.trim().to_string())
+        let reason = "not 64 hexadecimal digits".into();
+        seed(&token).map(|token| to_hex(&token)).ok_or(HomeError::Damaged { path, reason })
     }
 
     /// Saves the chain that this folder follows.
@@ -252,7 +367,8 @@ impl Home {
     /// # Errors
     /// The file cannot be written.
     pub fn save_genesis(&self, genesis: &Genesis) -> Result<(), HomeError> {
-        write_whole(&self.file("genesis.cbor"), &genesis.to_bytes(), false)
+        let path = self.file("genesis.cbor");
+        Ok(files::write_whole(self.files(), &path, &genesis.to_bytes(), false)?)
     }
 
     /// The chain that this folder follows.
@@ -261,10 +377,7 @@ impl Home {
     /// There is none, or it is damaged.
     pub fn genesis(&self) -> Result<Genesis, HomeError> {
         let path = self.file("genesis.cbor");
-        if !path.exists() {
-            return Err(HomeError::Empty(self.0.clone()));
-        }
-        let bytes = fs::read(&path).map_err(io_error(&path))?;
+        let bytes = self.read(&path)?.ok_or_else(|| HomeError::Empty(self.path.clone()))?;
         Genesis::from_bytes(&bytes).map_err(|e| HomeError::Damaged { path, reason: e.to_string() })
     }
 
@@ -276,7 +389,7 @@ impl Home {
         let path = self.file(name);
         let json = serde_json::to_vec_pretty(value)
             .map_err(|e| HomeError::Damaged { path: path.clone(), reason: e.to_string() })?;
-        write_whole(&path, &json, false)
+        Ok(files::write_whole(self.files(), &path, &json, false)?)
     }
 
     /// Reads a value that [`Self::save_json`] wrote; `None` when there is no file.
@@ -288,36 +401,14 @@ impl Home {
         name: &str,
     ) -> Result<Option<T>, HomeError> {
         let path = self.file(name);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let bytes = fs::read(&path).map_err(io_error(&path))?;
+        let Some(bytes) = self.read(&path)? else { return Ok(None) };
         serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|e| HomeError::Damaged { path, reason: e.to_string() })
     }
 }
 
-/// Writes a file by way of a temporary one and a rename, synced, so that a crash leaves the old or
-/// the new contents.
-///
-/// # Errors
-/// What the system says, with the path.
-pub fn write_whole(path: &Path, bytes: &[u8], secret: bool) -> Result<(), HomeError> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(io_error(parent))?;
-    }
-    let temporary = path.with_extension("tmp");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    if secret {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    #[cfg(not(unix))]
-    let _ = secret;
-    let mut file = options.open(&temporary).map_err(io_error(&temporary))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error(&temporary))?;
-    fs::rename(&temporary, path).map_err(io_error(path))
+/// 32 bytes from 64 hexadecimal digits.
+fn seed(text: &[u8]) -> Option<[u8; 32]> {
+    from_hex(std::str::from_utf8(text).ok()?.trim())?.try_into().ok()
 }

@@ -24,6 +24,7 @@ pub mod programs;
 pub mod search;
 pub mod setup;
 pub mod shared;
+pub mod state_file;
 pub mod tasks;
 pub mod views;
 pub mod workers;

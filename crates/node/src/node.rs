@@ -10,7 +10,7 @@ use anthill_engine::wire::{Announcement, PeerAddress};
 use anthill_ledger::Ledger;
 use anthill_net::{NetConfig, NetEvent, Network};
 use anthill_sandbox::Sandbox;
-use anthill_store::{RedbStore, Store};
+use anthill_store::Store;
 use anthill_types::{Digest, Genesis, NodeKey, Wire, keys};
 use tokio::sync::mpsc;
 
@@ -23,6 +23,7 @@ use crate::home::{Home, Keys};
 use crate::input::Input;
 use crate::programs::{Embed, Models};
 use crate::shared::{FaultMode, Parts, Permissions, Shared};
+use crate::state_file;
 use crate::workers::{Limits, Workers};
 
 /// Inputs that may wait for the event loop.
@@ -46,6 +47,8 @@ pub struct Options {
     pub fault: Option<FaultMode>,
     /// Nodes to dial, beside those that the folder knows.
     pub peers: Vec<PeerAddress>,
+    /// Go on, under a new validator key, although the state database is lost.
+    pub accept_lost_state: bool,
 }
 
 impl Node {
@@ -55,10 +58,12 @@ impl Node {
     /// [`NodeError`] says what to do.
     pub async fn start(home: Home, config: &Config, options: Options) -> Result<Self, NodeError> {
         let genesis = home.genesis()?;
-        let keys = home.keys()?;
+        home.keys()?;
         // What cannot be used is found before anything runs.
         home.token()?;
-        let store: Arc<dyn Store> = Arc::new(RedbStore::open(home.state_file())?);
+        let store: Arc<dyn Store> = Arc::new(state_file::open(&home, options.accept_lost_state)?);
+        // The validator's may be new by now.
+        let keys = home.keys()?;
         let ledger = Ledger::open(store.clone(), genesis.clone())?;
         // The API's port first: it is the commonest thing to be taken, and cheap to give back.
         let listener = crate::http::bind(config.http()).await?;

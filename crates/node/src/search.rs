@@ -6,17 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anthill_learn::{MiniLm, StaticModel};
+use anthill_store::files::write_whole;
 use anthill_types::Digest;
 use anthill_vector::Index;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NodeError;
-use crate::home::Home;
+use crate::home::{Home, HomeError};
 use crate::index::plan::Plan;
-use crate::index::{IndexError, check_name};
+use crate::index::{IndexError, check_name, snapshot};
 use crate::programs::Models;
 use crate::shared::Shared;
 
+/// The full encoder's files, in the order in which they are installed.
+const MINILM_FILES: [&str; 2] = ["tokenizer.json", "model.safetensors"];
 /// Candidates looked at for each answer.
 const SEARCH_EF: usize = 64;
 /// Most passages in one answer.
@@ -81,7 +84,7 @@ pub fn load_models(home: &Home) -> Result<Models, NodeError> {
     let mut models = Models::default();
     models.add(Arc::new(StaticModel::embedded().clone()));
     let folder = home.models().join("minilm");
-    if folder.join("model.safetensors").exists() {
+    if home.files().exists(&folder.join("model.safetensors")) {
         models.add(Arc::new(load_minilm(&folder)?));
     }
     Ok(models)
@@ -99,6 +102,22 @@ pub fn load_minilm(folder: &Path) -> Result<MiniLm, NodeError> {
     };
     MiniLm::from_bytes(&read("model.safetensors")?, &read("tokenizer.json")?)
         .map_err(|e| fail(e.to_string()))
+}
+
+/// Copies the full encoder's two files into a data folder. The weights come last: a folder without
+/// them holds no model, so a copy that was cut off keeps no node from starting.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn install_minilm(home: &Home, source: &Path) -> Result<(), HomeError> {
+    let target = home.models().join("minilm");
+    for name in MINILM_FILES {
+        let from = source.join(name);
+        let bytes = home.files().read(&from);
+        let bytes = bytes.map_err(|error| HomeError::Io { path: from, error })?;
+        write_whole(home.files(), &target.join(name), &bytes, false)?;
+    }
+    Ok(())
 }
 
 /// A ready index in memory.
@@ -125,12 +144,10 @@ impl Indexes {
         if let Some(found) = known.get(name).filter(|l| l.stamp == stamp) {
             return Ok(Some(found.clone()));
         }
-        let plan = Plan::load(&folder)?;
+        let files = shared.home.files();
+        let plan = Plan::load(files, &folder)?;
         let Some(plan) = plan.filter(|p| p.digest.is_some()) else { return Ok(None) };
-        let path = folder.join("index.bin");
-        let fail = |e: String| IndexError::Failed(format!("{}: {e}", path.display()));
-        let bytes = std::fs::read(&path).map_err(|e| fail(e.to_string()))?;
-        let index = Index::from_bytes(&bytes).map_err(|e| fail(e.to_string()))?;
+        let index = snapshot::load(files, &folder, &plan)?;
         let places = plan.passages.iter().enumerate().map(|(i, p)| (p.id.clone(), i)).collect();
         let loaded = Arc::new(Loaded { stamp, plan, index, places });
         known.insert(name.to_string(), loaded.clone());

@@ -252,8 +252,11 @@ pub fn status(shared: &Shared) -> Result<StatusView, LedgerError> {
         resting: n.rests_until > chain.epoch,
     };
     let nodes: Vec<NodeView> = state.nodes()?.iter().map(view).collect();
+    // A restored folder has another validator key than the set knows.
+    let vote = shared.keys.validator_key();
+    let votes = validators.validators.iter().any(|v| v.key == vote);
     let role = match nodes.iter().find(|n| n.own) {
-        Some(n) if n.validator => "validator",
+        Some(_) if votes => "validator",
         Some(_) => "worker",
         None => "observer",
     };

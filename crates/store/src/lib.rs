@@ -10,6 +10,7 @@
 
 mod error;
 mod faulty;
+pub mod files;
 mod memory;
 mod overlay;
 mod random;

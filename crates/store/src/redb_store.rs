@@ -1,5 +1,6 @@
 //! The durable back-end: one redb file with one table, two-phase commit.
 
+use crate::files::{self, OsFiles};
 use crate::{Batch, Row, Store, StoreError, check};
 use redb::{
     CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase,
@@ -41,7 +42,29 @@ impl RedbStore {
     /// As [`RedbStore::open`].
     pub fn open_with_cache(path: impl AsRef<Path>, cache_bytes: usize) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        let place = path.display().to_string();
+        if !path.exists() {
+            Self::create(path)?;
+        }
+        Self::at(path, path.display().to_string(), cache_bytes)
+    }
+
+    /// Makes an empty file under another name first: a crash leaves all of it or nothing. (A half
+    /// of one is refused as damaged.)
+    fn create(path: &Path) -> Result<(), StoreError> {
+        let place = || path.display().to_string();
+        let failed = |error: &std::io::Error| from_io(place(), error);
+        let new = files::temporary(path);
+        match Self::at(&new, place(), DEFAULT_CACHE_BYTES) {
+            Err(StoreError::Corrupted { .. }) => {
+                std::fs::remove_file(&new).map_err(|error| failed(&error))?;
+                Self::at(&new, place(), DEFAULT_CACHE_BYTES)?;
+            }
+            other => drop(other?),
+        }
+        files::move_whole(&OsFiles, &new, path).map_err(|error| failed(&error.error))
+    }
+
+    fn at(path: &Path, place: String, cache_bytes: usize) -> Result<Self, StoreError> {
         Self::prepare(place, || Database::builder().set_cache_size(cache_bytes).create(path))
     }
 

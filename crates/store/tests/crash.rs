@@ -138,6 +138,7 @@ fn a_store_that_was_never_made_whole_is_empty_or_refused() {
         }
     }
     println!("{refused} of {} half-made stores were refused", last * 3);
+    crash_record::visited("making a store", last, disk.counts().syncs, last * 3);
 }
 
 #[test]

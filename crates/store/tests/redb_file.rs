@@ -100,3 +100,18 @@ fn a_frozen_view_shows_one_commit_whatever_follows() {
     let refused = redb.frozen().unwrap().commit(&rows(1));
     assert!(matches!(refused, Err(StoreError::Denied { .. })));
 }
+
+#[test]
+fn a_half_made_file_of_an_earlier_start_is_made_anew() {
+    let place = Place::new();
+    let half = files::temporary(&place.0);
+    for left in [vec![], vec![0; 4096], vec![0; 1 << 20]] {
+        std::fs::write(&half, left).unwrap();
+        let store = RedbStore::open(&place.0).unwrap();
+        store.commit(&rows(3)).unwrap();
+        assert_eq!(store.range(&[], None, 10).unwrap().len(), 3);
+        drop(store);
+        assert!(!half.exists());
+        std::fs::remove_file(&place.0).unwrap();
+    }
+}

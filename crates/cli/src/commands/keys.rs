@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 
 use anthill_identity::{Cost, Zeroizing, back_up};
-use anthill_node::home::random;
+use anthill_node::home::{Restored, random};
 use anthill_types::ids::{from_hex, to_hex};
 use anthill_types::{Genesis, Wire};
 use serde::{Deserialize, Serialize};
@@ -84,14 +84,12 @@ pub fn restore(
     let contents: Contents = serde_json::from_slice(&secret).map_err(|_| other())?;
     let seed = |text: &str| from_hex(text).and_then(|b| <[u8; 32]>::try_from(b).ok());
     let (account, node) = seed(&contents.account).zip(seed(&contents.node)).ok_or_else(other)?;
-    context.home.restore_seeds(&account, &node)?;
-    if let Some(text) = &contents.genesis {
-        let bytes = from_hex(text).ok_or_else(other)?;
-        context.home.save_genesis(&Genesis::from_bytes(&bytes).map_err(|_| other())?)?;
-    }
-    if let Some(peers) = &contents.peers {
-        context.home.save_json("peers.json", peers)?;
-    }
+    let genesis = contents.genesis.map(|text| {
+        let bytes = from_hex(&text).ok_or_else(other)?;
+        Genesis::from_bytes(&bytes).map_err(|_| other())
+    });
+    let genesis = genesis.transpose()?;
+    context.home.restore(&Restored { account, node, genesis, peers: contents.peers })?;
     let account = context.home.keys()?.account_id().to_string();
     let value = serde_json::json!({ "account": account });
     context.print(&value, || {

@@ -77,7 +77,7 @@ pub fn write_out(bytes: &[u8]) -> std::io::Result<()> {
 pub fn run(cli: Cli) -> Result<(), CliError> {
     let context = Context { home: Home::new(cli.data), json: cli.json };
     match cli.command {
-        Command::Up { settings, quiet, fast } => up::up(&context, &settings, quiet, fast),
+        Command::Up { settings, how } => up::up(&context, &settings, &how),
         Command::Join { ticket, settings } => up::join(&context, &ticket, &settings),
         Command::Ticket { bond, hours } => up::ticket(&context, &bond, hours),
         Command::Index { path, name, public, model, status, detach } => {

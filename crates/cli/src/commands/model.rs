@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anthill_learn::Embedder;
-use anthill_node::search::{load_minilm, load_models};
+use anthill_node::search::{install_minilm, load_minilm, load_models};
 use anthill_types::Digest;
 
 use super::Context;
@@ -56,21 +56,13 @@ fn list(context: &Context) -> Result<(), CliError> {
 }
 
 fn pull(context: &Context, from: Option<PathBuf>) -> Result<(), CliError> {
-    let target = context.home.models().join("minilm");
     let work = context.home.models().join("download");
     let source = match from {
         Some(folder) => folder,
         None => download(&work)?,
     };
     let model = load_minilm(&source)?;
-    let io = |path: &Path| {
-        let path = path.display().to_string();
-        move |error| CliError::File { path, error }
-    };
-    std::fs::create_dir_all(&target).map_err(io(&target))?;
-    for name in FILES {
-        std::fs::copy(source.join(name), target.join(name)).map_err(io(&target.join(name)))?;
-    }
+    install_minilm(&context.home, &source)?;
     // Only scratch space.
     let _ = std::fs::remove_dir_all(&work);
     let value =

@@ -8,7 +8,7 @@ use anthill_node::{Config, FaultMode, Node, calibrate, setup};
 use anthill_types::{Amount, ChainParams};
 
 use super::Context;
-use crate::args::Settings;
+use crate::args::{Settings, Up};
 use crate::client::{RUN_FILE, RunFile};
 use crate::error::CliError;
 
@@ -46,19 +46,19 @@ fn offered(config: &Config, epoch_ms: u64) -> u64 {
 }
 
 /// Runs the node of the data folder; founds a network when there is none.
-pub fn up(context: &Context, settings: &Settings, quiet: bool, fast: bool) -> Result<(), CliError> {
+pub fn up(context: &Context, settings: &Settings, how: &Up) -> Result<(), CliError> {
     let config = context.config(settings)?;
     start_log(config.log());
     let fault = fault(settings)?;
     if !context.home.has_node() {
-        let params = if fast { setup::fast_params() } else { ChainParams::default() };
+        let params = if how.fast { setup::fast_params() } else { ChainParams::default() };
         let offered = offered(&config, params.epoch_ms);
         let capabilities = anthill_node::node::capabilities(&context.home)?;
         let homes = std::slice::from_ref(&context.home);
         setup::found(homes, config.name(), params, offered, &capabilities)?;
     }
-    let options = Options { fault, peers: Vec::new() };
-    runtime()?.block_on(serve(context, &config, options, !quiet, settings.attached))
+    let options = Options { fault, accept_lost_state: how.accept_lost_state, ..Options::default() };
+    runtime()?.block_on(serve(context, &config, options, !how.quiet, settings.attached))
 }
 
 /// Joins a network and runs the node; a folder that has joined already just runs.
@@ -76,14 +76,21 @@ pub fn join(context: &Context, ticket: &str, settings: &Settings) -> Result<(), 
         return runtime()?.block_on(serve(
             context,
             &config,
-            Options { fault, peers },
+            Options { fault, peers, ..Options::default() },
             false,
             settings.attached,
         ));
     }
     runtime()?.block_on(async {
         let peers = anthill_node::join::enter(&context.home, &config, &ticket).await?;
-        serve(context, &config, Options { fault, peers }, false, settings.attached).await
+        serve(
+            context,
+            &config,
+            Options { fault, peers, ..Options::default() },
+            false,
+            settings.attached,
+        )
+        .await
     })
 }
 

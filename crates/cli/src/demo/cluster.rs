@@ -168,7 +168,7 @@ impl Cluster {
     /// Computes every accepted result of an index here; gives how many, and how many differ.
     pub fn recompute(&self, index: &str) -> Result<(usize, usize), CliError> {
         let home = &self.members[0].home;
-        let plan = Plan::load(&home.index(index))?;
+        let plan = Plan::load(home.files(), &home.index(index))?;
         let plan = plan.ok_or_else(|| CliError::Failed("the index has no plan".into()))?;
         let models: Models = anthill_node::search::load_models(home)?;
         let mut sandbox = anthill_node::sandbox::Sandbox::new();

@@ -5,6 +5,7 @@
 
 pub mod plan;
 mod runner;
+pub mod snapshot;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -185,7 +186,7 @@ pub fn begin(handle: &Handle, request: &IndexRequest) -> Result<JobView, IndexEr
     let begun = plan(handle, request).and_then(|plan| {
         let folder = handle.shared.home.index(&request.name);
         handle.jobs.end_run(&request.name);
-        plan.save(&folder)?;
+        plan.save(handle.shared.home.files(), &folder)?;
         Ok((plan, folder))
     });
     match begun {
@@ -206,7 +207,7 @@ fn plan(handle: &Handle, request: &IndexRequest) -> Result<Plan, IndexError> {
     let shared = &handle.shared;
     let wanted = request.model.as_deref().unwrap_or(anthill_learn::StaticModel::embedded().name());
     let model = shared.models.by_name(wanted).ok_or(IndexError::Model(wanted.to_string()))?;
-    if let Some(old) = Plan::load(&shared.home.index(&request.name))?
+    if let Some(old) = Plan::load(shared.home.files(), &shared.home.index(&request.name))?
         && old.model_hash != Digest(model.model_hash()).to_string()
     {
         return Err(IndexError::OtherModel { name: request.name.clone(), model: old.model });
@@ -219,7 +220,7 @@ fn plan(handle: &Handle, request: &IndexRequest) -> Result<Plan, IndexError> {
 /// is damaged is shown as failed, and keeps nothing else from running.
 pub fn resume_all(handle: &Handle) {
     for folder in folders(handle) {
-        match Plan::load(&folder) {
+        match Plan::load(handle.shared.home.files(), &folder) {
             Ok(Some(plan)) => {
                 handle.jobs.set(plan.view());
                 runner::spawn(handle.clone(), folder, plan);
@@ -236,12 +237,9 @@ pub fn resume_all(handle: &Handle) {
 }
 
 fn folders(handle: &Handle) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(handle.shared.home.file("indexes")) else {
-        return Vec::new();
-    };
-    let mut found: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
-    found.sort();
-    found
+    let root = handle.shared.home.file("indexes");
+    let names = handle.shared.home.files().list(&root).unwrap_or_default();
+    names.iter().map(|name| root.join(name)).collect()
 }
 
 /// Checks the name of an index.

@@ -1,16 +1,18 @@
 //! The plan of an index job: passages, tasks and results, in one file.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anthill_learn::{Embedder, split};
+use anthill_store::files::{Files, write_whole};
 use anthill_types::hash::blake3;
 use anthill_types::{Bytes, Cid, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::{IndexError, IndexRequest, JobView};
 use crate::documents::{Documents, Skipped};
-use crate::home::{HomeError, write_whole};
+use crate::home::HomeError;
 use crate::programs::{embed_input, text_cost};
 
 /// Fewest and most passages in one task: small folders are spread over many nodes, large ones pay
@@ -156,24 +158,24 @@ impl Plan {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn save(&self, folder: &Path) -> Result<(), HomeError> {
+    pub fn save(&self, files: &dyn Files, folder: &Path) -> Result<(), HomeError> {
         let path = folder.join("plan.json");
         let json = serde_json::to_vec(self)
             .map_err(|e| HomeError::Damaged { path: path.clone(), reason: e.to_string() })?;
-        write_whole(&path, &json, true)
+        Ok(write_whole(files, &path, &json, true)?)
     }
 
     /// Reads the plan of an index's folder; `None` when there is none.
     ///
     /// # Errors
     /// The file cannot be read or is damaged.
-    pub fn load(folder: &Path) -> Result<Option<Self>, HomeError> {
+    pub fn load(files: &dyn Files, folder: &Path) -> Result<Option<Self>, HomeError> {
         let path = folder.join("plan.json");
-        if !path.exists() {
-            return Ok(None);
-        }
-        let bytes =
-            std::fs::read(&path).map_err(|error| HomeError::Io { path: path.clone(), error })?;
+        let bytes = match files.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(HomeError::Io { path, error }),
+        };
         serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|e| HomeError::Damaged { path, reason: e.to_string() })

@@ -1,19 +1,17 @@
 //! Runs an index job: submits its tasks, collects accepted outputs, builds the index, and watches
 //! until every result is final.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anthill_types::state::{Phase, Replica, TaskRecord, TaskResult};
 use anthill_types::task::{program, task_id};
 use anthill_types::{Body, Bytes, Cid, Digest, TaskId, TaskSpec};
-use anthill_vector::Index;
 
-use super::IndexError;
 use super::plan::{Part, Plan};
+use super::{IndexError, snapshot};
 use crate::events::Event;
 use crate::handle::Handle;
-use crate::home::write_whole;
 use crate::programs::{decode_output, embed_params};
 use crate::tasks::fetch_blob;
 use crate::workers::Job;
@@ -89,7 +87,7 @@ impl IndexJob {
     }
 
     fn save_and_tell(&self) {
-        if let Err(error) = self.plan.save(&self.folder) {
+        if let Err(error) = self.plan.save(self.handle.shared.home.files(), &self.folder) {
             tracing::error!(%error, "the plan of an index could not be saved");
         }
         let view = self.plan.view();
@@ -315,30 +313,13 @@ impl IndexJob {
             .model_hash
             .parse()
             .map_err(|e: anthill_types::ids::ParseIdError| fail(e.to_string()))?;
-        let folder = self.folder.clone();
-        let built = tokio::task::spawn_blocking(move || build_index(&folder, model, items)).await;
+        let (home, folder) = (self.handle.shared.home.clone(), self.folder.clone());
+        let built = move || snapshot::build(home.files(), &folder, model, items);
+        let built = tokio::task::spawn_blocking(built).await;
         let digest = built.map_err(|e| fail(e.to_string()))??;
         self.plan.digest = Some(Digest(digest).to_string());
         Ok(())
     }
-}
-
-fn build_index(
-    folder: &Path,
-    model: Digest,
-    mut items: Vec<([u8; 32], Vec<f32>)>,
-) -> Result<[u8; 32], IndexError> {
-    let fail = |e: anthill_vector::VectorError| IndexError::Failed(e.to_string());
-    items.sort_by_key(|(id, _)| *id);
-    items.dedup_by_key(|(id, _)| *id);
-    let dimensions = items.first().map_or(0, |(_, v)| v.len());
-    let mut index =
-        Index::new(anthill_vector::Params::default(), dimensions, model.0).map_err(fail)?;
-    for (id, vector) in &items {
-        index.insert(*id, vector).map_err(fail)?;
-    }
-    write_whole(&folder.join("index.bin"), &index.to_bytes(), true)?;
-    Ok(index.identity())
 }
 
 async fn wait_for_block(events: &mut tokio::sync::broadcast::Receiver<Event>) {

@@ -2,8 +2,10 @@
 //! leaves behind, the same from the same seed.
 
 mod disk;
+mod files;
 
 pub use disk::{DiskCounts, Faults, SimDisk};
+pub use files::SimFiles;
 
 /// Bytes that a disk writes whole or not at all.
 pub const SECTOR: usize = 512;
