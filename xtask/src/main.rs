@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod distill;
+mod fuzz;
 mod loc;
 mod run;
 mod test;
@@ -13,6 +14,7 @@ use std::path::Path;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
   test      install what the tests need, then run them all
+  fuzz      run the fuzz targets (--seconds N, --minutes N, --jobs N, --record, --minimize)
   tidy      layers, lengths, words, licences
   wasm      build the browser parts and run them in Node against the native results
   loc       lines of code per part
@@ -21,16 +23,24 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 /// Runs one `cargo xtask` command.
 fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if std::env::var_os(fuzz::WRAPPER).is_some() {
+        return finish(fuzz::wrap(&args));
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let root = root.canonicalize().unwrap_or(root);
     let result = match args.first().map(String::as_str) {
         Some("test") => test::run(&root),
+        Some("fuzz") => fuzz::run(&root, &args[1..]),
         Some("tidy") => tidy::run(&root),
         Some("wasm") => wasm::run(&root),
         Some("loc") => loc::run(&root),
         Some("distill") => distill::run(&args[1..]),
         _ => Err(USAGE.to_string()),
     };
+    finish(result)
+}
+
+fn finish(result: Result<(), String>) -> std::process::ExitCode {
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(message) => {

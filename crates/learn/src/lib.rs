@@ -13,7 +13,7 @@
 pub mod minilm;
 pub mod split;
 pub mod static_model;
-mod tensors;
+pub mod tensors;
 pub mod wordpiece;
 
 pub use minilm::MiniLm;

@@ -9,14 +9,17 @@ use crate::EmbedError;
 const MAX_HEADER: u64 = 1 << 24;
 
 /// The tensors of one file.
-pub(crate) struct Tensors<'a> {
+pub struct Tensors<'a> {
     header: serde_json::Value,
     data: &'a [u8],
 }
 
 impl<'a> Tensors<'a> {
     /// Reads the header.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, EmbedError> {
+    ///
+    /// # Errors
+    /// [`EmbedError::BadModel`] when the header is cut short, too long or no JSON.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, EmbedError> {
         let short = || EmbedError::bad("safetensors: it ends inside the header");
         let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
         let length = u64::from_le_bytes(*length);
@@ -30,7 +33,10 @@ impl<'a> Tensors<'a> {
     }
 
     /// A tensor's f32 values, all finite and as many as expected.
-    pub(crate) fn values(&self, name: &str, count: usize) -> Result<Vec<f32>, EmbedError> {
+    ///
+    /// # Errors
+    /// [`EmbedError::BadModel`] when it is not there, of another type or length, or not finite.
+    pub fn values(&self, name: &str, count: usize) -> Result<Vec<f32>, EmbedError> {
         let entry = self.header.get(name);
         let entry = entry.ok_or_else(|| EmbedError::bad(format!("no tensor {name}")))?;
         let offset = |i: usize| {

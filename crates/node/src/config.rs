@@ -183,6 +183,20 @@ impl Config {
         let path = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .map_err(|error| ConfigError::Io { path: path.clone(), error })?;
+        self.read_text(&text, path)
+    }
+
+    /// The defaults, and what the text of a file says over them; `path` names the file in errors.
+    ///
+    /// # Errors
+    /// The text is no TOML of the expected shape, or names a setting or value that does not exist.
+    pub fn from_text(text: &str, path: String) -> Result<Self, ConfigError> {
+        let mut config = Self::defaults();
+        config.read_text(text, path)?;
+        Ok(config)
+    }
+
+    fn read_text(&mut self, text: &str, path: String) -> Result<(), ConfigError> {
         let table: toml::Table = text.parse().map_err(|e: toml::de::Error| ConfigError::File {
             path: path.clone(),
             reason: e.message().to_string(),

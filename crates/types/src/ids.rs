@@ -29,7 +29,8 @@ pub fn to_hex(bytes: &[u8]) -> String {
 
 /// Bytes of a lower- or upper-case hexadecimal text, or `None`.
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+    // Digits alone: `from_str_radix` takes a sign too, so that an id would have two texts.
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect()
@@ -274,6 +275,7 @@ mod tests {
     fn ids_refuse_other_lengths() {
         assert!("00".parse::<AccountId>().is_err());
         assert!("zz".repeat(32).parse::<AccountId>().is_err());
+        assert!("+7".repeat(32).parse::<AccountId>().is_err());
         let id = AccountId([7; 32]);
         assert_eq!(id.to_string().parse(), Ok(id));
     }

@@ -4,13 +4,13 @@
 //! or as the cookie that a one-time code buys; `/metrics` is open without it on loopback only
 //! (`docs/spec/protocol.md` 17).
 
-mod api;
-mod auth;
+pub mod api;
+pub mod auth;
 mod dashboard;
 mod error;
-mod openai;
+pub mod openai;
 mod openapi;
-mod work;
+pub mod work;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

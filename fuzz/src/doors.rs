@@ -1,0 +1,88 @@
+//! Every type that comes over a wire or out of a file, behind one signature; the only place that names
+//! where the types live.
+
+use std::fmt::Debug;
+
+use anthill_consensus::Certificate;
+use anthill_light::Bundle;
+use anthill_merkle::smt::Proof;
+use anthill_engine::wire::{Announcement, Blocks, Frame, JoinReply, JoinRequest, Request};
+use anthill_types::state::{
+    Account, ChainState, EpochRecord, NodeRecord, Payment, Supply, TaskRecord,
+};
+use anthill_types::{
+    Admission, Block, ChainParams, Genesis, Header, Receipt, SignedAdmission, SignedTransaction,
+    TaskSpec, Transaction, ValidatorSet, Wire,
+};
+
+/// A decoder that checks its own result: true when the bytes are a value of the type.
+pub type Door = (&'static str, fn(&[u8]) -> bool);
+
+/// All of them. The order is part of the corpus (the first byte of an input names a door): append.
+pub const DOORS: [Door; 29] = [
+    (ValidatorSet::NAME, wire::<ValidatorSet>),
+    (Header::NAME, wire::<Header>),
+    (Block::NAME, wire::<Block>),
+    (ChainParams::NAME, wire::<ChainParams>),
+    (Genesis::NAME, wire::<Genesis>),
+    (TaskSpec::NAME, wire::<TaskSpec>),
+    (Receipt::NAME, wire::<Receipt>),
+    (Admission::NAME, wire::<Admission>),
+    (SignedAdmission::NAME, wire::<SignedAdmission>),
+    (Transaction::NAME, wire::<Transaction>),
+    (SignedTransaction::NAME, wire::<SignedTransaction>),
+    (Account::NAME, wire::<Account>),
+    (Supply::NAME, wire::<Supply>),
+    (Payment::NAME, wire::<Payment>),
+    (NodeRecord::NAME, wire::<NodeRecord>),
+    (TaskRecord::NAME, wire::<TaskRecord>),
+    (EpochRecord::NAME, wire::<EpochRecord>),
+    (ChainState::NAME, wire::<ChainState>),
+    (Frame::NAME, wire::<Frame>),
+    (Request::NAME, wire::<Request>),
+    (Blocks::NAME, wire::<Blocks>),
+    (Announcement::NAME, wire::<Announcement>),
+    (JoinRequest::NAME, wire::<JoinRequest>),
+    (JoinReply::NAME, wire::<JoinReply>),
+    (Bundle::NAME, wire::<Bundle>),
+    ("certificate", certificate),
+    ("consensus message", message),
+    ("state proof", proof),
+    ("task output", output),
+];
+
+/// What decodes is encoded back to the same bytes, and these decode to the same value.
+fn wire<T: Wire + PartialEq + Debug>(bytes: &[u8]) -> bool {
+    let Ok(value) = T::from_bytes(bytes) else { return false };
+    assert!(bytes.len() <= T::MAX, "{} past its bound", T::NAME);
+    let again = value.to_bytes();
+    assert_eq!(again, bytes, "{} has two encodings", T::NAME);
+    assert_eq!(T::from_bytes(&again).as_ref(), Ok(&value));
+    true
+}
+
+fn certificate(bytes: &[u8]) -> bool {
+    let Ok(value) = Certificate::from_bytes(bytes) else { return false };
+    assert_eq!(value.to_bytes(), bytes, "a certificate has two encodings");
+    true
+}
+
+/// Whether it is canonical is checked inside; its height must not depend on what follows it.
+fn message(bytes: &[u8]) -> bool {
+    let found = anthill_consensus::message_height(bytes);
+    assert_eq!(found, anthill_consensus::message_height(bytes));
+    found.is_some()
+}
+
+fn proof(bytes: &[u8]) -> bool {
+    let Ok(value) = Proof::from_bytes(bytes) else { return false };
+    assert_eq!(value.to_bytes(), bytes, "a proof has two encodings");
+    true
+}
+
+fn output(bytes: &[u8]) -> bool {
+    let Some(result) = anthill_sandbox::Outcome::from_output(bytes) else { return false };
+    let again = anthill_sandbox::Outcome { result, cost: 0 }.to_output();
+    assert_eq!(again, bytes, "a task's output has two encodings");
+    true
+}
