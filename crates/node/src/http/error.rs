@@ -6,6 +6,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use super::server::TooSlow;
 use crate::index::IndexError;
 use crate::workers::WorkError;
 use anthill_engine::proofs::ProveError;
@@ -36,6 +37,7 @@ fn code(status: StatusCode) -> &'static str {
         StatusCode::FORBIDDEN => "forbidden",
         StatusCode::NOT_FOUND => "not_found",
         StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::REQUEST_TIMEOUT => "timeout",
         StatusCode::CONFLICT => "conflict",
         StatusCode::PAYLOAD_TOO_LARGE => "too_large",
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
@@ -84,16 +86,20 @@ impl ApiError {
     pub fn with_code(self, code: &'static str) -> Self {
         Self { code, ..self }
     }
+
+    /// What the client reads.
+    pub fn body(&self) -> serde_json::Value {
+        let kind =
+            if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        serde_json::json!({
+            "error": { "message": self.message, "type": kind, "param": null, "code": self.code }
+        })
+    }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let kind =
-            if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
-        let body = serde_json::json!({
-            "error": { "message": self.message, "type": kind, "param": null, "code": self.code }
-        });
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (self.status, Json(self.body())).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let bearer = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
@@ -112,11 +118,20 @@ impl From<JsonRejection> for ApiError {
                     format!("a body has at most {most} MiB: send less at once"),
                 )
             }
+            _ if too_slow(&rejection) => {
+                Self::new(StatusCode::REQUEST_TIMEOUT, format!("{TooSlow}: send it faster"))
+            }
             // OpenAI answers 400 to a body of the wrong shape too.
             StatusCode::UNPROCESSABLE_ENTITY => Self::bad(rejection.body_text()),
             status => Self::new(status, rejection.body_text()),
         }
     }
+}
+
+/// True when the body did not come in time.
+fn too_slow(rejection: &JsonRejection) -> bool {
+    let first: &dyn std::error::Error = rejection;
+    std::iter::successors(Some(first), |e| e.source()).any(|e| e.is::<TooSlow>())
 }
 
 impl From<QueryRejection> for ApiError {

@@ -14,7 +14,7 @@ use super::{api, openai, work};
     info(title = "Anthill", description = "One node of a computer whose every result can be checked and whose every credit can be explained."),
     paths(
         api::healthz, api::readyz, api::metrics, api::status, api::credits, api::payment, api::payments,
-        api::epochs, api::epoch, api::task, api::prove, api::jobs, api::job, api::events,
+        api::header, api::epochs, api::epoch, api::task, api::prove, api::jobs, api::job, api::events,
         work::index, work::ask, work::bench, work::pause, work::resume, work::limit, work::ticket,
         work::transfer, work::bond, work::login_code,
         openai::models, openai::model, openai::embeddings,
