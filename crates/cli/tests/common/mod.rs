@@ -1,6 +1,7 @@
 //! Runs the real binary: commands, and nodes as processes of their own.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod api;
 pub mod chain;
 
 use std::ffi::OsString;
@@ -247,6 +248,12 @@ impl Node {
     pub fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Files that the process has open, where the system tells.
+    pub fn open_files(&self) -> Option<usize> {
+        let pid = self.child.as_ref()?.id();
+        Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
     }
 
     /// True while the process has been started and not killed by the test.

@@ -56,7 +56,8 @@ pub async fn metrics(
         return Err(ApiError::refused(StatusCode::UNAUTHORIZED, message));
     }
     let kind = [(headers::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    Ok((kind, crate::metrics::render(&app.handle.shared)).into_response())
+    let text = crate::metrics::render(&app.handle.shared) + &app.counts.render();
+    Ok((kind, text).into_response())
 }
 
 /// Where this node stands, and the nodes of the network.

@@ -67,6 +67,13 @@ impl ApiError {
         Self::new(status, message)
     }
 
+    /// The body is too long.
+    pub fn too_large() -> Self {
+        let most = super::MAX_BODY >> 20;
+        let message = format!("a body has at most {most} MiB: send less at once");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    }
+
     /// The node failed.
     pub fn failed(message: impl ToString) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message.to_string())
@@ -111,13 +118,7 @@ impl IntoResponse for ApiError {
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                let most = super::MAX_BODY >> 20;
-                Self::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("a body has at most {most} MiB: send less at once"),
-                )
-            }
+            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(),
             _ if too_slow(&rejection) => {
                 Self::new(StatusCode::REQUEST_TIMEOUT, format!("{TooSlow}: send it faster"))
             }

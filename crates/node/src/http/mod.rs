@@ -44,11 +44,12 @@ pub struct App {
     pub counts: Arc<server::Counts>,
 }
 
-/// Takes the API's address.
+/// Takes the API's address, after a look at how many files this process may open.
 ///
 /// # Errors
-/// It is taken, or not this machine's.
+/// It is taken, or not this machine's; or too few files may be open.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    crate::files::raise_limit()?;
     TcpListener::bind(address)
         .await
         .map_err(|error| NodeError::Http { address: address.to_string(), error })

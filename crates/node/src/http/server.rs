@@ -37,9 +37,9 @@ const KEPT_FILES: u64 = 256;
 /// How long a client may take for a request's head, and be silent between two requests.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// How long a client may take for a request's body.
-const BODY_LIMIT: Duration = Duration::from_secs(60);
+const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// How long a client may read nothing of an answer.
-const STALL_LIMIT: Duration = Duration::from_secs(30);
+const STALL_LIMIT: Duration = Duration::from_secs(20);
 /// Most header lines of a request.
 const MAX_HEADERS: usize = 64;
 /// Most bytes of a request's head.
@@ -60,12 +60,32 @@ pub fn seats(open_files: u64) -> usize {
 /// What the server counts.
 #[derive(Default)]
 pub struct Counts {
+    /// Connections open now.
+    pub open: AtomicU64,
     /// Connections accepted.
     pub accepted: AtomicU64,
     /// Idle connections that gave way to newcomers.
     pub evicted: AtomicU64,
     /// Newcomers refused because every seat had a request in progress.
     pub turned_away: AtomicU64,
+}
+
+impl Counts {
+    /// The counters as Prometheus text.
+    pub fn render(&self) -> String {
+        let rows = [
+            ("open", "gauge", "HTTP connections that are open", &self.open),
+            ("total", "counter", "HTTP connections accepted", &self.accepted),
+            ("evicted_total", "counter", "Idle ones that gave way to others", &self.evicted),
+            ("turned_away_total", "counter", "Refused for want of a seat", &self.turned_away),
+        ];
+        let row = |(name, kind, help, count): (&str, &str, &str, &AtomicU64)| {
+            let name = format!("anthill_http_connections_{name}");
+            let value = count.load(Ordering::Relaxed);
+            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
+        };
+        rows.map(row).concat()
+    }
 }
 
 /// One connection, as the door keeper sees it.
@@ -104,6 +124,7 @@ impl Door {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let seat = Arc::new(Seat::default());
         seats.insert(number, seat.clone());
+        self.counts.open.fetch_add(1, Ordering::Relaxed);
         Some(Taken { door: self.clone(), number, seat })
     }
 }
@@ -119,6 +140,7 @@ impl Drop for Taken {
     fn drop(&mut self) {
         let mut seats = self.door.seats.lock().unwrap_or_else(PoisonError::into_inner);
         seats.remove(&self.number);
+        self.door.counts.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
