@@ -547,7 +547,10 @@ fn schemathesis_finds_nothing() {
     api.node.ok(&["index", &folder, "--name", "notes"]);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemathesis_run.py");
     let mut command = std::process::Command::new(python);
-    command.arg(script).arg(format!("http://{}", api.http)).arg(&api.token);
+    let url = format!("http://{}", api.http);
+    let examples = common::setting("ANTHILL_EXAMPLES").unwrap_or(20).to_string();
+    let seed = common::setting("ANTHILL_SEED").unwrap_or(1).to_string();
+    command.args([script, &url, &api.token, &seed, &examples]);
     command.current_dir(api.dir.path());
     let output = run_with(&mut command, b"");
     println!("{}", output.text());

@@ -152,11 +152,16 @@ fn bad_requests_get_errors_that_clients_understand() {
         ("/api/tickets", r#"{"bond":"1","valid_seconds":0}"#),
         ("/api/transfers", r#"{"to":"zz","amount":"1"}"#),
         ("/api/index", r#"{"path":"/","name":"../up"}"#),
-        ("/api/index", r#"{"path":"/no/such/folder","name":"a"}"#),
         ("/api/ask", r#"{"question":"x","k":0}"#),
     ] {
         assert_eq!(api.post(path, body.as_bytes()).refused(400), "invalid_request", "{path}");
     }
+    let nowhere = api.post("/api/index", br#"{"path":"/no/such/folder","name":"a"}"#);
+    assert_eq!(nowhere.refused(404), "not_found");
+    // JSON does not tell 50 from 50.0; 50.5 is no percentage.
+    assert_eq!(api.post("/api/limit", br#"{"cpu":50.0}"#).json()["cpu"], 50);
+    assert_eq!(api.post("/api/limit", br#"{"cpu":50.5}"#).refused(400), "invalid_request");
+    assert_eq!(api.get("/api/credits?newest=1001").refused(400), "invalid_request");
     // After all that, the node works as before.
     assert_eq!(api.get("/api/status").status, 200);
 }

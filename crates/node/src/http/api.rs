@@ -72,6 +72,7 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusView>, ApiError
 pub struct Newest {
     /// The newest so many payments, at most 1000.
     #[serde(default)]
+    #[param(minimum = 0, maximum = 1000)]
     newest: u64,
 }
 
@@ -82,7 +83,10 @@ pub async fn credits(
     query: Result<Query<Newest>, QueryRejection>,
 ) -> Result<Json<CreditsView>, ApiError> {
     let Query(query) = query?;
-    Ok(Json(bank(app, query.newest.min(MAX_PAYMENTS)).await?))
+    if query.newest > MAX_PAYMENTS {
+        return Err(ApiError::bad(format!("at most {MAX_PAYMENTS} payments are shown at once")));
+    }
+    Ok(Json(bank(app, query.newest).await?))
 }
 
 /// One payment.
@@ -140,7 +144,7 @@ pub async fn epochs(State(app): State<App>) -> Result<Json<Vec<EpochView>>, ApiE
 }
 
 /// A closed epoch by number, or `latest`.
-#[utoipa::path(get, path = "/api/epochs/{number}", params(("number" = String, Path)), responses((status = 200, body = EpochView), (status = 404)))]
+#[utoipa::path(get, path = "/api/epochs/{number}", params(("number" = String, Path, pattern = "^(latest|[0-9]{1,18})$")), responses((status = 200, body = EpochView), (status = 404)))]
 pub async fn epoch(
     State(app): State<App>,
     number: InPath<String>,
@@ -159,7 +163,7 @@ pub async fn epoch(
 }
 
 /// One task.
-#[utoipa::path(get, path = "/api/tasks/{id}", params(("id" = String, Path)), responses((status = 200, body = TaskView), (status = 404)))]
+#[utoipa::path(get, path = "/api/tasks/{id}", params(("id" = String, Path, pattern = "^[0-9a-f]{64}$")), responses((status = 200, body = TaskView), (status = 404)))]
 pub async fn task(State(app): State<App>, id: InPath<String>) -> Result<Json<TaskView>, ApiError> {
     let id = path(id)?;
     let id: TaskId =
@@ -169,7 +173,7 @@ pub async fn task(State(app): State<App>, id: InPath<String>) -> Result<Json<Tas
 }
 
 /// The proof of a subject (`credits:N`, `epoch:N`, `task:ID`, `account:ID`, `node:KEY`), as CBOR.
-#[utoipa::path(get, path = "/api/proofs/{subject}", params(("subject" = String, Path)), responses((status = 200, content_type = "application/cbor", body = Vec<u8>), (status = 404)))]
+#[utoipa::path(get, path = "/api/proofs/{subject}", params(("subject" = String, Path, pattern = "^((credits|epoch):(0|[1-9][0-9]{0,17})|(task|account|node):[0-9a-f]{64})$")), responses((status = 200, content_type = "application/cbor", body = Vec<u8>), (status = 404)))]
 pub async fn prove(State(app): State<App>, subject: InPath<String>) -> Result<Response, ApiError> {
     let subject = path(subject)?;
     let subject: Subject =
@@ -192,8 +196,16 @@ pub async fn job(State(app): State<App>, name: InPath<String>) -> Result<Json<Jo
     Ok(Json(job.ok_or(IndexError::Absent(name.chars().take(64).collect()))?))
 }
 
+/// One server-sent event.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "the events are written as text; this is what a client reads")]
+pub struct StreamEvent {
+    /// What happened, as JSON with a `kind`.
+    data: String,
+}
+
 /// Everything that happens, as server-sent events.
-#[utoipa::path(get, path = "/api/events", responses((status = 200, content_type = "text/event-stream", body = String)))]
+#[utoipa::path(get, path = "/api/events", responses((status = 200, content_type = "text/event-stream", body = StreamEvent)))]
 pub async fn events(State(app): State<App>) -> impl IntoResponse {
     let receiver = app.handle.shared.events.subscribe();
     let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {

@@ -26,7 +26,7 @@ use crate::error::NodeError;
 use crate::handle::Handle;
 use crate::views::Bank;
 
-pub use error::ApiError;
+pub use error::{ApiError, whole};
 
 /// Largest request body in bytes.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;

@@ -172,7 +172,7 @@ pub async fn run(listener: TcpListener, router: Router, most: usize, counts: Arc
 /// Tells a newcomer that there is no seat, and waits until it has read that.
 async fn refuse(mut stream: TcpStream) {
     let message = "all connections of this node are in use: try again in a moment";
-    let body = ApiError::unavailable(message).body().to_string();
+    let body = serde_json::to_string(&ApiError::unavailable(message).body()).unwrap_or_default();
     let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close";
     let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     if stream.write_all(answer.as_bytes()).await.is_err() || stream.shutdown().await.is_err() {
