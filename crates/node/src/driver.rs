@@ -184,7 +184,9 @@ impl Driver {
         for effect in self.engine.take_effects() {
             match effect {
                 Effect::Send { to, bytes } => log_unsent(self.shared.net.send(&to, bytes)),
-                Effect::Broadcast(bytes) => log_unsent(self.shared.net.broadcast(bytes).map(|_| ())),
+                Effect::Broadcast(bytes) => {
+                    log_unsent(self.shared.net.broadcast(bytes).map(|_| ()))
+                }
                 Effect::Fetch { peer, request } => self.fetch(peer, request),
                 Effect::Work(task) => {
                     crate::tasks::spawn(self.shared.clone(), self.outbox.clone(), *task);

@@ -11,8 +11,8 @@ use anthill_types::hash::sha3;
 use anthill_types::state::{Phase, TaskRecord, TaskResult};
 use anthill_types::task::commitment;
 use anthill_types::{
-    AccountId, Amount, Block, BlockHash, Body, Bytes, Cid, Commit, Digest, NodeKey, Receipt, Reveal,
-    SignedTransaction, TaskId, Transaction, Wire,
+    AccountId, Amount, Block, BlockHash, Body, Bytes, Cid, Commit, Digest, NodeKey, Receipt,
+    Reveal, SignedTransaction, TaskId, Transaction, Wire,
 };
 use minicbor::{Decoder, Encoder};
 
@@ -84,7 +84,8 @@ impl World {
         // Now and then it is the cost alone that is wrong.
         if role == Role::Liar && salt[0] < 40 {
             result.cost = task.spec.cost_limit;
-            result.output = if result.cost == task.spec.cost_limit { Cid(salt) } else { result.output };
+            result.output =
+                if result.cost == task.spec.cost_limit { Cid(salt) } else { result.output };
         } else {
             result.output = Cid(salt);
         }
@@ -215,7 +216,14 @@ impl World {
         Some(Frame::Consensus(Bytes(altered)).to_bytes().into())
     }
 
-    fn vote(&self, node: usize, kind: u8, height: u64, round: u32, hash: Option<&[u8; 32]>) -> Vec<u8> {
+    fn vote(
+        &self,
+        node: usize,
+        kind: u8,
+        height: u64,
+        round: u32,
+        hash: Option<&[u8; 32]>,
+    ) -> Vec<u8> {
         let key = &self.nodes[node].signers.validator;
         let body = vote_bytes(&self.genesis.hash().0, kind, height, round, hash);
         let signature = key.sign_bytes(&body);
@@ -366,7 +374,8 @@ impl World {
         };
         let sender = AccountId(key.public());
         let body = Body::Transfer { to: sender, amount: Amount::credits(1) };
-        let signed = self.nodes[node].sign(&self.genesis, key, Transaction { sender, sequence, body });
+        let signed =
+            self.nodes[node].sign(&self.genesis, key, Transaction { sender, sequence, body });
         Frame::Transactions(vec![signed]).to_bytes().into()
     }
 }
@@ -461,4 +470,3 @@ fn read_proposal(bytes: &[u8]) -> Option<(u64, u32, Block)> {
     }
     Some((height, round, Block::from_bytes(d.bytes().ok()?).ok()?))
 }
-

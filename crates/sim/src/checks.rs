@@ -440,7 +440,8 @@ impl World {
 
     /// The light client asks a random node, and then believes nothing that was altered.
     pub(crate) fn probe(&mut self) {
-        let up: Vec<usize> = self.nodes.iter().filter(|n| n.process.is_some()).map(|n| n.index).collect();
+        let up: Vec<usize> =
+            self.nodes.iter().filter(|n| n.process.is_some()).map(|n| n.index).collect();
         let Some(node) = self.checks.rng.pick(&up).copied() else { return };
         let Some(subject) = self.subject(node) else { return };
         let Some(process) = &self.nodes[node].process else { return };
@@ -449,7 +450,9 @@ impl World {
         let pin = self.genesis.hash();
         let honest = match anthill_light::verify(&proof, Some(&pin)) {
             Ok(verified) => verified,
-            Err(error) => return self.breaks(format!("the light client refuses {subject}: {error}")),
+            Err(error) => {
+                return self.breaks(format!("the light client refuses {subject}: {error}"));
+            }
         };
         self.marks.hit("proof: verified");
         for _ in 0..4 {

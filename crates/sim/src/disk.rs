@@ -32,7 +32,12 @@ impl Store for SimStore {
         self.inner.get(key)
     }
 
-    fn range(&self, start: &[u8], end: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+    fn range(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
         self.inner.range(start, end, limit)
     }
 

@@ -137,7 +137,9 @@ impl World {
         let mark = ordered
             .filter_map(|fault| match fault.kind {
                 FaultKind::DiskFull { node: n } if n == node => Some("fault: disk full"),
-                FaultKind::LostReply { node: n } if n == node => Some("fault: commit without a reply"),
+                FaultKind::LostReply { node: n } if n == node => {
+                    Some("fault: commit without a reply")
+                }
                 FaultKind::PowerCut { node: n, mode, .. } if n == node => Some(match mode {
                     0 => "fault: power cut, unsynced writes lost",
                     1 => "fault: power cut, a prefix of them kept",

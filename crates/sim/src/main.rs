@@ -9,14 +9,25 @@ fn main() {
         let mut world = anthill_sim::world::World::new(plan);
         world.trace.keep = n == 1;
         world.run();
-        println!("seed {seed} nodes {} events {} {:?} {} broken {:?}", world.plan.nodes(), world.trace.events, begun.elapsed(), world.trace.digest(), world.broken);
+        println!(
+            "seed {seed} nodes {} events {} {:?} {} broken {:?}",
+            world.plan.nodes(),
+            world.trace.events,
+            begun.elapsed(),
+            world.trace.digest(),
+            world.broken
+        );
         if world.broken.is_some() && n == 1 {
             let lines = &world.trace.lines;
-            for line in &lines[lines.len().saturating_sub(150)..] { println!("{line}"); }
+            for line in &lines[lines.len().saturating_sub(150)..] {
+                println!("{line}");
+            }
             println!("{:?}", world.plan);
         }
         marks.merge(&world.marks);
     }
-    for (name, count) in marks.iter() { println!("{count:>9} {name}"); }
+    for (name, count) in marks.iter() {
+        println!("{count:>9} {name}");
+    }
     println!("missing {:?}", marks.missing());
 }

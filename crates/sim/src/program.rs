@@ -31,7 +31,11 @@ impl Program for Chain {
         chain_id()
     }
 
-    fn start(&self, params: &[u8], input: &[u8]) -> Result<Result<Box<dyn Run>, Fault>, SandboxError> {
+    fn start(
+        &self,
+        params: &[u8],
+        input: &[u8],
+    ) -> Result<Result<Box<dyn Run>, Fault>, SandboxError> {
         let Ok(rounds) = params.try_into().map(u32::from_be_bytes) else {
             return Ok(Err(Fault::BadInput));
         };

@@ -3,6 +3,8 @@
 
 pub mod api;
 pub mod chain;
+#[cfg(target_os = "linux")]
+pub mod lab;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -196,8 +198,10 @@ pub struct Node {
     listen: String,
     /// Address of its API.
     http: String,
-    /// Words before every command of it: the program that puts it into another network, say.
+    /// Words before every command of it: a program that limits it, say.
     pub within: Vec<String>,
+    /// Path of the network namespace in which it lives, if not in that of the test.
+    pub network: Option<String>,
     child: Option<Child>,
 }
 
@@ -210,7 +214,7 @@ impl Node {
     /// A node that listens at this address for others.
     pub fn at(data: PathBuf, listen: String) -> Self {
         let http = "127.0.0.1:0".to_string();
-        Self { data, listen, http, within: Vec::new(), child: None }
+        Self { data, listen, http, within: Vec::new(), network: None, child: None }
     }
 
     /// Founds a fast network of one and waits until it runs.
@@ -235,7 +239,12 @@ impl Node {
 
     /// The binary, where this node lives.
     fn command(&self) -> Command {
-        let Some((program, rest)) = self.within.split_first() else { return anthill() };
+        let enter = self
+            .network
+            .iter()
+            .flat_map(|path| ["nsenter".to_string(), format!("--net={path}"), "--".to_string()]);
+        let words: Vec<String> = enter.chain(self.within.iter().cloned()).collect();
+        let Some((program, rest)) = words.split_first() else { return anthill() };
         let mut command = Command::new(program);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ANTHILL_")) {
             command.env_remove(name);
@@ -374,10 +383,17 @@ impl Node {
         let run: Value = serde_json::from_slice(&run).ok()?;
         let token = std::fs::read_to_string(self.data.join("token")).ok()?;
         let url = format!("http://{}{path}", run["http"].as_str()?);
-        let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build();
-        let request = ureq::Agent::from(config).get(url);
-        let request = request.header("authorization", format!("Bearer {}", token.trim()));
-        request.call().ok()?.body_mut().with_config().limit(64 << 20).read_to_vec().ok()
+        let fetch = || {
+            let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build();
+            let request = ureq::Agent::from(config).get(url);
+            let request = request.header("authorization", format!("Bearer {}", token.trim()));
+            request.call().ok()?.body_mut().with_config().limit(64 << 20).read_to_vec().ok()
+        };
+        #[cfg(target_os = "linux")]
+        if let Some(path) = &self.network {
+            return lab::inside(path, fetch);
+        }
+        fetch()
     }
 
     /// The job of an index, once it is in one of these stages.
