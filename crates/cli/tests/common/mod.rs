@@ -191,6 +191,30 @@ pub fn micro(amount: &Value) -> u128 {
     amount.as_str().unwrap().parse::<anthill_types::Amount>().unwrap().0
 }
 
+/// Mounts a small file system; unmounts it at the end.
+pub struct Mount(String);
+
+impl Mount {
+    /// Mounts one, where that is permitted.
+    pub fn new(path: &str, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(path).unwrap();
+        let options = format!("size={size}");
+        let args = ["-t", "tmpfs", "-o", &options, "tmpfs", path];
+        let done = Command::new("mount").args(args).output().ok()?;
+        if done.status.success() {
+            return Some(Self(path.to_string()));
+        }
+        eprintln!("not checked, mount says: {}", String::from_utf8_lossy(&done.stderr));
+        None
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["--lazy", &self.0]).status();
+    }
+}
+
 /// A node as a process of its own; it is killed at the end.
 pub struct Node {
     /// Its data folder.
@@ -263,6 +287,18 @@ impl Node {
     pub fn open_files(&self) -> Option<usize> {
         let pid = self.child.as_ref()?.id();
         Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+    }
+
+    /// Where its API listens.
+    pub fn http_address(&self) -> String {
+        let run: Value =
+            serde_json::from_slice(&std::fs::read(self.data.join("run.json")).unwrap()).unwrap();
+        run["http"].as_str().unwrap().to_string()
+    }
+
+    /// True while the process has not ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|c| c.try_wait().unwrap().is_none())
     }
 
     /// True while the process has been started and not killed by the test.
