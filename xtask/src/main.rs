@@ -1,9 +1,10 @@
-//! Tidy, tests, the distilled model and the browser bundle.
+//! Tidy, tests, kill trials, the distilled model and the browser bundle.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod distill;
 mod fuzz;
+mod kill;
 mod loc;
 mod run;
 mod test;
@@ -15,6 +16,7 @@ use std::path::Path;
 const USAGE: &str = "usage: cargo xtask COMMAND
   test      install what the tests need, then run them all
   fuzz      run the fuzz targets (--seconds N, --minutes N, --jobs N, --record, --minimize)
+  kill      kill and pause validators at random: --kills N, --seed S, --record adds to the totals
   tidy      layers, lengths, words, licences
   wasm      build the browser parts and run them in Node against the native results
   loc       lines of code per part
@@ -31,6 +33,7 @@ fn main() -> std::process::ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("test") => test::run(&root),
         Some("fuzz") => fuzz::run(&root, &args[1..]),
+        Some("kill") => kill::run(&root, &args[1..]),
         Some("tidy") => tidy::run(&root),
         Some("wasm") => wasm::run(&root),
         Some("loc") => loc::run(&root),

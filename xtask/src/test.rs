@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{run, tidy, wasm};
 
 /// Python packages that the tests drive as independent clients, pinned.
-const PYTHON: [&str; 1] = ["openai==3.52.0"];
+const PYTHON: [&str; 2] = ["openai==3.52.0", "schemathesis==4.32.5"];
 
 /// Runs everything that must pass.
 pub fn run(root: &Path) -> Result<(), String> {

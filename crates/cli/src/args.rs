@@ -170,11 +170,12 @@ pub enum Command {
         #[arg(long, short)]
         output: Option<PathBuf>,
     },
-    /// Check a proof offline: no node and no data folder are needed.
+    /// Check proofs offline: no node and no data folder are needed.
     #[command(after_help = "Example:\n  anthill verify p.cbor --genesis 3f1c...")]
     Verify {
-        /// The proof file; `-` for standard input.
-        file: PathBuf,
+        /// The proof files; `-` for standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// The genesis hash of the network that you trust.
         #[arg(long)]
         genesis: Option<String>,

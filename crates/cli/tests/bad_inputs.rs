@@ -6,9 +6,8 @@ mod common;
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
-use std::process::Command;
 
-use common::{Dir, Node, anthill, documents, run, run_with, until};
+use common::{Dir, Mount, Node, anthill, documents, run, run_with, until};
 use serde_json::Value;
 
 /// Asserts that a node still works: it makes blocks, and holds the index and the account it had.
@@ -216,29 +215,6 @@ fn damaged_files_are_named_and_not_overwritten() {
     std::fs::remove_dir_all(node.data.join("indexes/torn")).unwrap();
     assert_eq!(node.json(&["index", &docs])["digest"], digest);
     assert_whole(&node, &account, &digest);
-}
-
-/// Mounts a small file system; unmounts it at the end.
-struct Mount(String);
-
-impl Mount {
-    fn new(path: &str, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(path).unwrap();
-        let options = format!("size={size}");
-        let args = ["-t", "tmpfs", "-o", &options, "tmpfs", path];
-        let done = Command::new("mount").args(args).output().ok()?;
-        if done.status.success() {
-            return Some(Self(path.to_string()));
-        }
-        eprintln!("not checked, mount says: {}", String::from_utf8_lossy(&done.stderr));
-        None
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").args(["--lazy", &self.0]).status();
-    }
 }
 
 /// Takes all room that is left.

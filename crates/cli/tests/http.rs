@@ -9,116 +9,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use common::{Dir, PATIENCE, micro, run_with, until};
+use common::api::{Answer, Api};
+use common::{PATIENCE, micro, run_with, until};
 use serde_json::{Value, json};
 
 const MODEL: &str = "anthill-static-256";
-
-/// The API of a node that runs in a process and data folder of its own.
-struct Api {
-    _node: common::Node,
-    dir: Dir,
-    http: String,
-    token: String,
-}
-
-impl Api {
-    fn start(name: &str) -> Self {
-        let dir = Dir::new(name);
-        let node = common::Node::up(dir.join("node"));
-        let run = std::fs::read(node.data.join("run.json")).unwrap();
-        let run: Value = serde_json::from_slice(&run).unwrap();
-        let http = run["http"].as_str().unwrap().to_string();
-        let token = std::fs::read_to_string(node.data.join("token")).unwrap().trim().to_string();
-        let api = Self { _node: node, dir, http, token };
-        until("the node is ready", || (api.get("/readyz").status == 200).then_some(()));
-        api
-    }
-
-    /// Sends a request with exactly these headers (and the length), and reads the answer.
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut socket = TcpStream::connect(&self.http).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        if !body.is_empty() {
-            head.push_str(&format!("content-length: {}\r\n", body.len()));
-        }
-        socket.write_all(format!("{head}\r\n").as_bytes()).unwrap();
-        // A server may answer and hang up before it has read a body that it does not want.
-        let _ = socket.write_all(body);
-        let mut bytes = Vec::new();
-        let _ = socket.read_to_end(&mut bytes);
-        Answer::parse(&bytes)
-    }
-
-    fn bearer(&self) -> String {
-        format!("Bearer {}", self.token)
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        let bearer = self.bearer();
-        self.send("GET", path, &[("host", &self.http), ("authorization", &bearer)], b"")
-    }
-
-    fn post(&self, path: &str, body: &[u8]) -> Answer {
-        let bearer = self.bearer();
-        let headers = [
-            ("host", self.http.as_str()),
-            ("authorization", &bearer),
-            ("content-type", "application/json"),
-        ];
-        self.send("POST", path, &headers, body)
-    }
-
-    fn post_json(&self, path: &str, body: Value) -> Answer {
-        self.post(path, body.to_string().as_bytes())
-    }
-}
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn parse(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let headers = lines.filter_map(|l| l.split_once(": "));
-        let headers = headers.map(|(n, v)| (n.to_ascii_lowercase(), v.to_string())).collect();
-        Self { status, headers, body: bytes[end + 4..].to_vec() }
-    }
-
-    fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.body.clone()).unwrap()
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
-    }
-
-    /// The error's code, after a look at the form that OpenAI's clients expect.
-    fn refused(&self, status: u16) -> String {
-        assert_eq!(self.status, status, "{}", self.text());
-        let error = &self.json()["error"];
-        assert!(!error["message"].as_str().unwrap().is_empty());
-        let kind = if status >= 500 { "server_error" } else { "invalid_request_error" };
-        assert_eq!(error["type"], kind);
-        assert!(error["param"].is_null());
-        error["code"].as_str().unwrap().to_string()
-    }
-}
 
 #[test]
 fn only_the_token_and_the_cookie_open() {
@@ -257,11 +152,16 @@ fn bad_requests_get_errors_that_clients_understand() {
         ("/api/tickets", r#"{"bond":"1","valid_seconds":0}"#),
         ("/api/transfers", r#"{"to":"zz","amount":"1"}"#),
         ("/api/index", r#"{"path":"/","name":"../up"}"#),
-        ("/api/index", r#"{"path":"/no/such/folder","name":"a"}"#),
         ("/api/ask", r#"{"question":"x","k":0}"#),
     ] {
         assert_eq!(api.post(path, body.as_bytes()).refused(400), "invalid_request", "{path}");
     }
+    let nowhere = api.post("/api/index", br#"{"path":"/no/such/folder","name":"a"}"#);
+    assert_eq!(nowhere.refused(404), "not_found");
+    // JSON does not tell 50 from 50.0; 50.5 is no percentage.
+    assert_eq!(api.post("/api/limit", br#"{"cpu":50.0}"#).json()["cpu"], 50);
+    assert_eq!(api.post("/api/limit", br#"{"cpu":50.5}"#).refused(400), "invalid_request");
+    assert_eq!(api.get("/api/credits?newest=1001").refused(400), "invalid_request");
     // After all that, the node works as before.
     assert_eq!(api.get("/api/status").status, 200);
 }
@@ -295,7 +195,7 @@ fn the_openapi_document_is_whole_and_its_routes_exist() {
             }
             let real = path.replace("{number}", "0").replace("{subject}", "credits:0");
             let real = real.replace("{name}", "x").replace("{id}", "x");
-            let answer = api.send_as(method, &real);
+            let answer = send_as(&api, method, &real);
             assert!(answer.status < 500, "{method} {path}: {answer:?}");
             assert_ne!(answer.status, 405, "{method} {path}");
             if answer.status >= 400 {
@@ -306,11 +206,9 @@ fn the_openapi_document_is_whole_and_its_routes_exist() {
     assert!(routes > 20, "{routes} routes");
 }
 
-impl Api {
-    /// A request with a body that no route does anything for.
-    fn send_as(&self, method: &str, path: &str) -> Answer {
-        if method == "get" { self.get(path) } else { self.post(path, b"{}") }
-    }
+/// A request with a body that no route does anything for.
+fn send_as(api: &Api, method: &str, path: &str) -> Answer {
+    if method == "get" { api.get(path) } else { api.post(path, b"{}") }
 }
 
 /// Every `$ref` points at something in the document.

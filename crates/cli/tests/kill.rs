@@ -1,85 +1,37 @@
-//! Validators are killed at random moments while jobs and payments go on, and nothing that was
-//! acknowledged is lost.
+//! Validators are killed and paused at random moments while jobs and payments go on, and nothing that
+//! was acknowledged is lost.
 //!
-//! `ANTHILL_KILLS=50 cargo test --release -p anthill --test kill -- --nocapture` is the long run;
-//! `ANTHILL_SEED` repeats one.
+//! `cargo xtask kill --kills 100` is the long run. By hand: `ANTHILL_KILLS=50 ANTHILL_SEED=7 cargo
+//! test --release -p anthill --test kill -- --nocapture`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use common::{Dir, Node, anthill, documents, found, micro, run_with, until};
-use serde_json::Value;
+use common::chain::{Acknowledged, assert_one_chain, one_tip};
+use common::{Dir, Node, Random, documents, found, micro, seed, setting, until};
+use serde_json::{Value, json};
 
-const NODES: usize = 4;
+const NODES: usize = 5;
+/// Validators that may fail while agreement goes on.
+const FAULTY: usize = 1;
 const UP: [&str; 4] = ["up", "--quiet", "--virtual-nodes", "1"];
+const FILES: usize = 8;
+const DEFAULT_KILLS: u64 = 20;
 
-/// Random numbers that a seed repeats (xorshift64, Marsaglia 2003).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
-/// A number from the environment.
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// Everything that some node has acknowledged so far; it only grows.
+/// What was done.
 #[derive(Default)]
-struct Seen {
-    roots: BTreeMap<u64, String>,
-    payments: BTreeMap<u64, Value>,
-    /// What the account that only receives held, and when.
-    saved: u128,
-    height: u64,
-    proofs: usize,
-}
-
-impl Seen {
-    /// Notes a node's tip; two nodes may never show two roots of one height.
-    fn tip(&mut self, status: &Value) -> (u64, String) {
-        let height = status["height"].as_u64().unwrap();
-        let root = status["root"].as_str().unwrap().to_string();
-        let known = self.roots.entry(height).or_insert_with(|| root.clone());
-        assert_eq!(*known, root, "two state roots at height {height}");
-        (height, root)
-    }
-
-    /// Notes what a node says now of payments and of the saver.
-    fn look(&mut self, node: &Node, saver: &str, genesis: &str) {
-        let Some(status) = node.status() else { return };
-        self.tip(&status);
-        let Some(bank) = node.get("/api/credits?newest=1000") else { return };
-        let held = micro(&bank["held"]) + micro(&bank["burned"]);
-        assert_eq!(held, micro(&bank["minted"]), "{bank}");
-        for payment in bank["newest"].as_array().unwrap() {
-            let number = payment["number"].as_u64().unwrap();
-            let known = self.payments.entry(number).or_insert_with(|| payment.clone());
-            assert_eq!(known, payment, "payment {number} has changed");
-        }
-        let accounts = bank["accounts"].as_array().unwrap();
-        let Some(balance) = accounts.iter().find(|a| a["account"] == saver) else { return };
-        if micro(&balance["balance"]) > self.saved {
-            self.saved = micro(&balance["balance"]);
-            self.height = status["height"].as_u64().unwrap();
-        }
-        let proof = node.run(&["prove", &format!("account:{saver}")]);
-        if proof.code == 0 {
-            let verify = ["verify", "-", "--genesis", genesis];
-            let verified = run_with(anthill().args(verify), &proof.out);
-            assert_eq!(verified.code, 0, "{}", verified.err);
-            self.proofs += 1;
-        }
-    }
+struct Counts {
+    kills: u64,
+    pauses: u64,
+    /// Times when more than the tolerated number was down at once.
+    outages: u64,
+    /// Times when all were down at once.
+    blackouts: u64,
+    /// Kills of a node that had unfinished jobs of its own.
+    in_the_middle: u64,
+    sent: u64,
 }
 
 /// The network under fire.
@@ -87,15 +39,13 @@ struct Trial {
     dir: Dir,
     nodes: Vec<Node>,
     random: Random,
-    seen: Seen,
+    acknowledged: Acknowledged,
     saver: String,
-    genesis: String,
+    /// What the saver was seen to hold, micro-rUv.
+    saved: u128,
     /// Which node each job was given to.
     jobs: Vec<(String, usize)>,
-    sent: u32,
-    kills: [u32; NODES],
-    /// Kills of a node that had unfinished jobs of its own.
-    in_the_middle: u32,
+    counts: Counts,
     returns: Vec<Duration>,
 }
 
@@ -108,21 +58,17 @@ impl Trial {
         for node in &nodes {
             until("all are connected", || (node.status()?["peers"] == NODES - 1).then_some(()));
         }
-        let genesis = nodes[0].status().unwrap()["genesis"].as_str().unwrap().to_string();
         // A key that nobody holds: what it receives can never leave it.
         let key = anthill_identity::KeyPair::from_seed([7; 32]).public();
-        let saver = anthill_types::AccountId(key).to_string();
         Self {
+            acknowledged: Acknowledged::new(&dir, &nodes[0]),
             dir,
             nodes,
-            random: Random(seed | 1),
-            seen: Seen::default(),
-            saver,
-            genesis,
+            random: Random::new(seed),
+            saver: anthill_types::AccountId(key).to_string(),
+            saved: 0,
             jobs: Vec::new(),
-            sent: 0,
-            kills: [0; NODES],
-            in_the_middle: 0,
+            counts: Counts::default(),
             returns: Vec::new(),
         }
     }
@@ -141,42 +87,96 @@ impl Trial {
         let name = format!("job-{}", self.jobs.len());
         self.nodes[worker].ok(&["index", folder, "--name", &name, "--detach"]);
         self.jobs.push((name, worker));
-        self.sent +=
-            u32::from(self.nodes[payer].run(&["credits", "send", &self.saver, "1"]).code == 0);
+        let sent = self.nodes[payer].run(&["credits", "send", &self.saver, "1"]);
+        self.counts.sent += u64::from(sent.code == 0);
     }
 
-    /// Kills a node at a random moment, lets the others go on, and starts it again.
-    fn kill_one(&mut self) {
-        self.nap(900);
+    /// Notes what a node shows.
+    fn look(&mut self, node: usize) {
+        self.acknowledged.look(&self.nodes[node]);
+        self.saved = self.saved.max(self.balance(node).unwrap_or(0));
+    }
+
+    fn balance(&self, node: usize) -> Option<u128> {
+        let bank = self.nodes[node].get("/api/credits?newest=1")?;
+        let saver = bank["accounts"].as_array()?.iter().find(|a| a["account"] == self.saver);
+        Some(saver.map_or(0, |a| micro(&a["balance"])))
+    }
+
+    /// One to five nodes to kill at once: mostly as many as agreement bears, sometimes more or all.
+    fn victims(&mut self, left: u64) -> Vec<usize> {
+        let most = match self.random.below(10) {
+            0..6 => FAULTY,
+            6..9 => 2 + self.random.below(2) as usize,
+            _ => NODES,
+        };
+        let mut drawn = self.random.draw(most.min(left as usize), NODES);
+        let busy = self.jobs.last().map(|(_, node)| *node);
         // Every other time the node whose job was begun last.
-        let busy = self.jobs.last().map(|(_, node)| *node).filter(|_| self.random.below(2) == 0);
-        let (any, witness) = (self.any(), self.any());
-        let victim = busy.unwrap_or(any);
-        self.seen.look(&self.nodes[witness], &self.saver, &self.genesis);
-        let jobs = self.nodes[victim].get("/api/jobs").unwrap_or_default();
-        let open = |j: &Value| j["stage"] == "embedding" || j["stage"] == "building";
-        let busy = jobs.as_array().is_some_and(|jobs| jobs.iter().any(open));
-        self.nap(60);
-        self.nodes[victim].kill();
-        self.kills[victim] += 1;
-        self.in_the_middle += u32::from(busy);
-        self.nap(1_500);
-        let begun = Instant::now();
-        let (least, saved) = (self.seen.height, self.seen.saved);
-        self.nodes[victim].start(&UP);
-        let node = &self.nodes[victim];
-        until("the killed node has caught up", || {
-            (node.status()?["height"].as_u64()? >= least).then_some(())
-        });
-        self.returns.push(begun.elapsed());
-        assert!(self.balance(victim) >= saved, "node {victim} has lost acknowledged credits");
+        if let (Some(busy), true) = (busy, self.random.percent(50))
+            && !drawn.contains(&busy)
+        {
+            drawn[0] = busy;
+        }
+        drawn
     }
 
-    fn balance(&self, node: usize) -> u128 {
-        let bank = self.nodes[node].get("/api/credits?newest=1").unwrap();
-        let accounts = bank["accounts"].as_array().unwrap().clone();
-        let saver = accounts.iter().find(|a| a["account"] == self.saver);
-        saver.map_or(0, |a| micro(&a["balance"]))
+    /// Stops nodes that are not killed at random moments, and lets them go on later.
+    fn pause(&mut self, victims: &[usize]) -> Vec<usize> {
+        let mut paused = self.random.draw(NODES, NODES);
+        paused.retain(|n| !victims.contains(n));
+        paused.truncate(self.random.below(3) as usize);
+        for node in &paused {
+            self.nodes[*node].signal("-STOP");
+        }
+        self.counts.pauses += paused.len() as u64;
+        paused
+    }
+
+    /// Kills some nodes at random moments, pauses others, lets the rest go on, and brings all back.
+    fn strike(&mut self, left: u64) {
+        self.nap(900);
+        let victims = self.victims(left);
+        let witness = self.any();
+        self.look(witness);
+        let open = |j: &Value| j["stage"] == "embedding" || j["stage"] == "building";
+        for victim in &victims {
+            let jobs = self.nodes[*victim].get("/api/jobs").unwrap_or_default();
+            let busy = jobs.as_array().is_some_and(|jobs| jobs.iter().any(open));
+            self.counts.in_the_middle += u64::from(busy);
+        }
+        let paused = self.pause(&victims);
+        for victim in &victims {
+            self.nap(60);
+            self.nodes[*victim].kill();
+        }
+        let down = victims.len() + paused.len();
+        self.counts.kills += victims.len() as u64;
+        self.counts.outages += u64::from(down > FAULTY);
+        self.counts.blackouts += u64::from(victims.len() == NODES);
+        self.nap(1_500);
+        for node in paused {
+            self.nodes[node].signal("-CONT");
+        }
+        self.bring_back(&victims);
+    }
+
+    fn bring_back(&mut self, victims: &[usize]) {
+        let (least, begun) = (self.acknowledged.height(), Instant::now());
+        for victim in victims {
+            self.nap(200);
+            self.nodes[*victim].spawn(&UP);
+        }
+        for victim in victims {
+            self.nodes[*victim].wait();
+            let node = &self.nodes[*victim];
+            until("the killed node has caught up", || {
+                (node.status()?["height"].as_u64()? >= least).then_some(())
+            });
+            self.returns.push(begun.elapsed());
+            let held = self.balance(*victim).unwrap();
+            assert!(held >= self.saved, "node {victim} has lost acknowledged credits");
+        }
     }
 
     /// Every job ends with the right index, whoever was killed.
@@ -189,63 +189,54 @@ impl Trial {
         ended.sum()
     }
 
-    /// All nodes hold one root, every acknowledged payment, and what the saver was seen to hold.
-    fn agree(&mut self) -> (u64, String) {
-        let tip = until("all nodes hold one block", || {
-            let statuses: Option<Vec<Value>> = self.nodes.iter().map(Node::status).collect();
-            let tips: Vec<_> = statuses?.iter().map(|s| self.seen.tip(s)).collect();
-            tips.windows(2).all(|w| w[0] == w[1]).then(|| tips[0].clone())
-        });
-        for (i, node) in self.nodes.iter().enumerate() {
-            assert!(self.balance(i) >= self.seen.saved, "node {i} has lost acknowledged credits");
-            node.assert_conserved();
-            for (number, payment) in &self.seen.payments {
-                let held = node.get(&format!("/api/credits/{number}")).unwrap();
-                assert_eq!(held, *payment, "payment {number} on node {i}");
-            }
-        }
-        tip
+    /// What `cargo xtask kill` adds up.
+    fn report(&self, proofs: usize, heights: u64, begun: Instant) -> Value {
+        let counts = &self.counts;
+        json!({
+            "kills": counts.kills,
+            "pauses": counts.pauses,
+            "outages": counts.outages,
+            "blackouts": counts.blackouts,
+            "kills_with_unfinished_jobs": counts.in_the_middle,
+            "jobs": self.jobs.len(),
+            "acknowledged_credits": self.acknowledged.count(),
+            "proofs_verified": proofs,
+            "headers_compared": heights,
+            "seconds": begun.elapsed().as_secs(),
+        })
     }
 }
 
 #[test]
-fn killed_validators_lose_nothing_that_was_acknowledged() {
-    let kills = setting("ANTHILL_KILLS").unwrap_or(6);
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = setting("ANTHILL_SEED").unwrap_or(clock);
-    println!("{kills} kills, seed {seed}");
+fn killed_and_paused_validators_lose_nothing_that_was_acknowledged() {
+    let kills = setting("ANTHILL_KILLS").unwrap_or(DEFAULT_KILLS);
     let begun = Instant::now();
-    let mut trial = Trial::new(seed);
-    let folder = documents(&trial.dir, "docs", 32);
+    let mut trial = Trial::new(seed());
+    let folder = documents(&trial.dir, "docs", FILES);
     let digest = trial.nodes[0].json(&["index", &folder, "--name", "calm"])["digest"].clone();
-    for _ in 0..kills {
+    while trial.counts.kills < kills {
         trial.load(&folder);
-        trial.kill_one();
+        trial.strike(kills - trial.counts.kills);
     }
     let tasks = trial.end_jobs(&digest);
     // All jobs are final, so their wages are paid and can be seen.
-    trial.seen.look(&trial.nodes[0], &trial.saver, &trial.genesis);
-    let (height, root) = trial.agree();
-    let seen = &trial.seen;
-    assert!(seen.payments.len() > 1 && seen.saved > 0 && seen.proofs > 0);
+    trial.look(0);
+    let (height, root) = one_tip(&trial.nodes);
+    let heights = assert_one_chain(&trial.nodes);
+    let proofs = trial.acknowledged.assert_kept(&trial.nodes);
+    for node in 0..NODES {
+        let held = trial.balance(node).unwrap();
+        assert!(held >= trial.saved, "node {node} has lost acknowledged credits");
+    }
+    assert!(trial.acknowledged.count() > 1 && trial.saved > 0);
+    let report = trial.report(proofs, heights * NODES as u64, begun);
     let slowest = trial.returns.iter().max().unwrap().as_secs_f64();
-    let mean = trial.returns.iter().map(Duration::as_secs_f64).sum::<f64>() / kills as f64;
     println!(
-        "{kills} kills {:?} ({} of a node with unfinished jobs of its own) in {:.0} s\n\
-         jobs ended {}/{} ({tasks} tasks), all with digest {digest}\n\
-         payments seen {} and all there; proofs {}\n\
-         {} rUv sent to the saver: seen {} micro-rUv, holds {}\n\
-         back and caught up after {mean:.2} s on average, {slowest:.2} s at most\n\
-         block {height}, one root on {NODES} nodes: {root}",
-        trial.kills,
-        trial.in_the_middle,
-        begun.elapsed().as_secs_f64(),
-        trial.jobs.len(),
-        trial.jobs.len(),
-        seen.payments.len(),
-        seen.proofs,
-        trial.sent,
-        seen.saved,
-        trial.balance(0),
+        "{report:#}\n{tasks} tasks, {} rUv sent to the saver: seen {} micro-rUv; back and caught up \
+         after {slowest:.2} s at most\nblock {height}, one root on {NODES} nodes: {root}",
+        trial.counts.sent, trial.saved,
     );
+    if let Some(file) = std::env::var_os("ANTHILL_KILL_REPORT") {
+        std::fs::write(file, report.to_string()).unwrap();
+    }
 }

@@ -392,10 +392,7 @@ impl Ledger {
 
     /// A committed block with its certificate's bytes.
     pub fn block(&self, height: u64) -> Result<Option<(Block, Vec<u8>)>, LedgerError> {
-        let Some(block) = self.store.get(&at(BLOCKS, height))? else { return Ok(None) };
-        let certificate = self.store.get(&at(CERTIFICATES, height))?;
-        let certificate = certificate.ok_or(LedgerError::Missing("certificate"))?;
-        Ok(Some((Block::from_bytes(&block)?, certificate)))
+        stored_block(self.store.as_ref(), height)
     }
 
     /// Proves a key's value, or its absence, against the newest state root.
@@ -406,4 +403,18 @@ impl Ledger {
         let value = self.store.get(key)?;
         Ok(StateProof { key: key.to_vec(), value, proof: self.tree.prove(key) })
     }
+}
+
+/// A committed block of a store with its certificate, by height.
+///
+/// # Errors
+/// The store fails, or what it holds is damaged.
+pub fn stored_block(
+    store: &dyn Store,
+    height: u64,
+) -> Result<Option<(Block, Vec<u8>)>, LedgerError> {
+    let Some(block) = store.get(&at(BLOCKS, height))? else { return Ok(None) };
+    let certificate = store.get(&at(CERTIFICATES, height))?;
+    let certificate = certificate.ok_or(LedgerError::Missing("certificate"))?;
+    Ok(Some((Block::from_bytes(&block)?, certificate)))
 }

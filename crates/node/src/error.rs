@@ -52,6 +52,15 @@ pub enum NodeError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The system lets this process open too few files.
+    #[error(
+        "this process may open only {limit} files, and a node needs {}: allow more, for example with `ulimit -n 4096`",
+        crate::files::MIN_FILES
+    )]
+    TooFewFiles {
+        /// How many it may open.
+        limit: u64,
+    },
     /// The system.
     #[error("{what}: {error}")]
     System {

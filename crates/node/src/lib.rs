@@ -12,6 +12,7 @@ pub mod documents;
 pub mod driver;
 pub mod error;
 pub mod events;
+pub mod files;
 pub mod handle;
 pub mod home;
 pub mod http;

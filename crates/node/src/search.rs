@@ -31,11 +31,14 @@ pub const MAX_QUESTION: usize = 64 * 1024;
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AskRequest {
     /// The question.
+    #[schema(min_length = 1, max_length = 65_536)]
     pub question: String,
     /// Number of passages, 1 to 100.
-    #[serde(default = "five")]
+    #[schema(minimum = 1, maximum = 100)]
+    #[serde(default = "five", deserialize_with = "crate::http::whole")]
     pub k: usize,
     /// The index to ask; all if absent.
+    #[schema(pattern = "^[0-9A-Za-z_-]{1,64}$")]
     #[serde(default)]
     pub index: Option<String>,
 }

@@ -1,8 +1,12 @@
 //! The state as people and programs read it: plain values for JSON, tables and the dashboard.
 
+use std::sync::Arc;
+
+use anthill_ledger::conservation::Totals;
 use anthill_ledger::{LedgerError, State};
 use anthill_light::scores::{Scores, decimal};
 use anthill_store::Store;
+use anthill_types::ids::to_hex;
 use anthill_types::state::{
     Account, EpochRecord, NodeRecord, Payment, PaymentReason, Phase, Supply, TaskRecord,
 };
@@ -284,14 +288,65 @@ pub fn status(shared: &Shared) -> Result<StatusView, LedgerError> {
     })
 }
 
-/// The bank: totals, balances and the newest payments.
+/// A header of the chain with its certificate.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, utoipa::ToSchema)]
+pub struct HeaderView {
+    /// Its height.
+    pub height: u64,
+    /// Its hash.
+    pub hash: String,
+    /// The state root after its block.
+    pub root: String,
+    /// Its time, milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// The validator that proposed it.
+    pub proposer: String,
+    /// Transactions in its block.
+    pub transactions: usize,
+    /// Its canonical bytes, hexadecimal.
+    pub header: String,
+    /// The certificate's canonical bytes, hexadecimal: who signed it.
+    pub certificate: String,
+}
+
+/// A header by height.
 ///
 /// # Errors
 /// The store fails.
-pub fn credits(shared: &Shared, newest: u64) -> Result<CreditsView, LedgerError> {
+pub fn header(store: &dyn Store, height: u64) -> Result<Option<HeaderView>, LedgerError> {
+    let found = anthill_ledger::chain::stored_block(store, height)?;
+    Ok(found.map(|(block, certificate)| HeaderView {
+        height: block.header.height,
+        hash: block.header.hash().to_string(),
+        root: block.header.state_root.to_string(),
+        time_ms: block.header.time_ms,
+        proposer: block.header.proposer.to_string(),
+        transactions: block.transactions.len(),
+        header: to_hex(&block.header.to_bytes()),
+        certificate: to_hex(&certificate),
+    }))
+}
+
+/// The bank as of one block: all of it but the payments.
+pub struct Bank {
+    height: u64,
+    totals: Totals,
+    payments: u64,
+    accounts: Vec<BalanceView>,
+}
+
+/// The bank as of the newest block: the given one, when that is of this block.
+///
+/// # Errors
+/// The store fails, or the bank does not add up.
+pub fn bank(shared: &Shared, kept: Option<Arc<Bank>>) -> Result<Arc<Bank>, LedgerError> {
     // All of one block: another may be committed while this is read.
     let frozen = shared.store.frozen()?;
     let state = State::open(frozen.as_ref())?;
+    let height = state.chain().height;
+    if let Some(bank) = kept.filter(|b| b.height == height) {
+        return Ok(bank);
+    }
     let totals = anthill_ledger::conservation::audit(frozen.as_ref())?;
     let supply: Supply = state.get(&keys::supply())?.unwrap_or_default();
     let own = shared.keys.account_id();
@@ -309,17 +364,26 @@ pub fn credits(shared: &Shared, newest: u64) -> Result<CreditsView, LedgerError>
             own: id == own,
         });
     }
-    let first = supply.payments.saturating_sub(newest);
+    Ok(Arc::new(Bank { height, totals, payments: supply.payments, accounts }))
+}
+
+/// The bank with its newest payments.
+///
+/// # Errors
+/// The store fails.
+pub fn credits(shared: &Shared, bank: &Bank, newest: u64) -> Result<CreditsView, LedgerError> {
+    // Payments never change, so a block committed meanwhile does no harm.
+    let state = shared.state()?;
     let mut payments = Vec::new();
-    for number in (first..supply.payments).rev() {
+    for number in (bank.payments.saturating_sub(newest)..bank.payments).rev() {
         payments.extend(payment(&state, number)?);
     }
     Ok(CreditsView {
-        minted: totals.minted.to_string(),
-        burned: totals.burned.to_string(),
-        held: totals.held.to_string(),
-        payments: supply.payments,
-        accounts,
+        minted: bank.totals.minted.to_string(),
+        burned: bank.totals.burned.to_string(),
+        held: bank.totals.held.to_string(),
+        payments: bank.payments,
+        accounts: bank.accounts.clone(),
         newest: payments,
     })
 }

@@ -221,7 +221,7 @@ structs! {
     EpochCounts { work, tasks, ok, bad, ok_n, bad_n, late_n, offered, offers }
     NodeRecord {
         account, node, validator, bond, offered, trust_a, trust_b, trust, counts, rests_until,
-        unchecked, slashed, previous_score, capabilities, beacon_head,
+        unchecked, slashed, previous_score, capabilities, beacon_head, beacon_generation,
     }
     Replica { node, account, attempt, proven, commitment, result, failed }
     TaskResult { output, cost }

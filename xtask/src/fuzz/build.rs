@@ -11,8 +11,11 @@ use std::process::{Command, Stdio};
 
 use crate::run;
 
-/// Set in the environment of a build whose compilers are called through this program.
-pub const WRAPPER: &str = "ANTHILL_FUZZ_COVERAGE";
+/// Set in the environment of a build whose compilers are called through this program; it says which
+/// flags to add.
+pub const WRAPPER: &str = "ANTHILL_RUSTC_WRAPPER";
+/// The planted bugs of `docs/RELIABILITY.md`.
+pub const CANARY: &str = "canary";
 
 /// Coverage for libFuzzer on stable Rust, and checks that a release leaves out.
 const FLAGS: [&str; 9] = [
@@ -35,7 +38,12 @@ pub fn wrap(arguments: &[String]) -> Result<(), String> {
     let (compiler, rest) = arguments.split_first().ok_or("no compiler to call")?;
     // `rustc -vV` and its like ask about the compiler and compile nothing.
     let compiles = rest.iter().any(|a| a == "--crate-name");
-    let flags = if compiles { &FLAGS[..] } else { &[] };
+    let canary = std::env::var(WRAPPER).is_ok_and(|kind| kind == CANARY);
+    let flags = match (compiles, canary) {
+        (true, true) => &["--cfg=canary"][..],
+        (true, false) => &FLAGS[..],
+        (false, _) => &[],
+    };
     let status = Command::new(compiler)
         .args(rest)
         .args(flags)
@@ -58,7 +66,7 @@ pub fn build(root: &Path, targets: &[&str]) -> Result<Programs, String> {
         .args(&arguments)
         .current_dir(root)
         .env("RUSTC_WORKSPACE_WRAPPER", own)
-        .env(WRAPPER, "1")
+        .env(WRAPPER, "coverage")
         .stderr(Stdio::inherit())
         .output()
         .map_err(|e| format!("cargo: {e}"))?;

@@ -93,7 +93,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Credits { what } => credits::run(&context, what),
         Command::Epoch { number } => credits::epoch(&context, number),
         Command::Prove { subject, output } => proof::prove(&context, &subject, output.as_deref()),
-        Command::Verify { file, genesis } => proof::verify(&context, &file, genesis.as_deref()),
+        Command::Verify { files, genesis } => proof::verify(&context, &files, genesis.as_deref()),
         Command::Status => status::status(&context),
         Command::Pause => status::steer(&context, "pause", &serde_json::json!({})),
         Command::Resume => status::steer(&context, "resume", &serde_json::json!({})),

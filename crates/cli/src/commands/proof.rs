@@ -1,7 +1,7 @@
 //! `prove` and `verify`.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anthill_light::{Subject, Verified};
 use anthill_types::GenesisHash;
@@ -31,10 +31,9 @@ pub fn prove(context: &Context, subject: &str, output: Option<&Path>) -> Result<
     }
 }
 
-/// Checks a proof with nothing but its bytes.
-pub fn verify(context: &Context, file: &Path, genesis: Option<&str>) -> Result<(), CliError> {
-    let name = file.display().to_string();
-    let bytes = read(file).map_err(|error| CliError::File { path: name.clone(), error })?;
+/// Checks proofs with nothing but their bytes, up to the first that is refused. As JSON, one proof
+/// gives one object and several give a list.
+pub fn verify(context: &Context, files: &[PathBuf], genesis: Option<&str>) -> Result<(), CliError> {
     let pin: Option<GenesisHash> = match genesis {
         Some(text) => Some(
             text.parse()
@@ -42,11 +41,16 @@ pub fn verify(context: &Context, file: &Path, genesis: Option<&str>) -> Result<(
         ),
         None => None,
     };
-    let verified = anthill_light::verify(&bytes, pin.as_ref())
-        .map_err(|error| CliError::Proof { file: name, error })?;
-    context.print(&as_json(&verified), || {
-        let mut text = format!("{} is proved\n", verified.subject);
-        text.push_str(&super::credits::explanation(&verified));
+    let verified: Vec<Verified> =
+        files.iter().map(|file| verify_one(file, pin.as_ref())).collect::<Result<_, _>>()?;
+    let all: Vec<serde_json::Value> = verified.iter().map(as_json).collect();
+    let value = if let [one] = &all[..] { one.clone() } else { all.into() };
+    context.print(&value, || {
+        let mut text = String::new();
+        for proof in &verified {
+            text.push_str(&format!("{} is proved\n", proof.subject));
+            text.push_str(&super::credits::explanation(proof));
+        }
         if pin.is_none() {
             text.push_str(
                 "Compare the genesis hash with one that you trust, or give it with --genesis.\n",
@@ -55,6 +59,12 @@ pub fn verify(context: &Context, file: &Path, genesis: Option<&str>) -> Result<(
         text
     });
     Ok(())
+}
+
+fn verify_one(file: &Path, pin: Option<&GenesisHash>) -> Result<Verified, CliError> {
+    let name = file.display().to_string();
+    let bytes = read(file).map_err(|error| CliError::File { path: name.clone(), error })?;
+    anthill_light::verify(&bytes, pin).map_err(|error| CliError::Proof { file: name, error })
 }
 
 fn read(file: &Path) -> std::io::Result<Vec<u8>> {

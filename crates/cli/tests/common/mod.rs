@@ -1,6 +1,12 @@
 //! Runs the real binary: commands, and nodes as processes of their own.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod api;
+pub mod chain;
+#[cfg(target_os = "linux")]
+pub mod lab;
+
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -82,9 +88,14 @@ impl Output {
     }
 }
 
+/// The binary under test: `ANTHILL_BINARY`, or the one that was built with the tests.
+pub fn binary() -> OsString {
+    std::env::var_os("ANTHILL_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_anthill").into())
+}
+
 /// The binary, with nothing of the caller's settings.
 pub fn anthill() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_anthill"));
+    let mut command = Command::new(binary());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ANTHILL_")) {
         command.env_remove(name);
     }
@@ -108,6 +119,52 @@ pub fn run_with(command: &mut Command, input: &[u8]) -> Output {
         out: output.stdout,
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Random numbers that a seed repeats (xorshift64, Marsaglia 2003).
+pub struct Random(u64);
+
+impl Random {
+    /// A generator; 0 is as good a seed as any other.
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// A number below the bound.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    /// True in so many of 100 cases.
+    pub fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+
+    /// Different numbers below the bound, in random order.
+    pub fn draw(&mut self, count: usize, bound: usize) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..bound).collect();
+        let mut drawn = Vec::new();
+        while drawn.len() < count && !all.is_empty() {
+            drawn.push(all.swap_remove(self.below(all.len() as u64) as usize));
+        }
+        drawn
+    }
+}
+
+/// A number from the environment.
+pub fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The seed of a test: `ANTHILL_SEED`, or one from the clock; it is printed.
+pub fn seed() -> u64 {
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let seed = setting("ANTHILL_SEED").unwrap_or(clock.as_nanos() as u64 % 1_000_000);
+    println!("seed {seed} (ANTHILL_SEED={seed} repeats the plan)");
+    seed
 }
 
 /// Looks again and again until something is there.
@@ -134,18 +191,54 @@ pub fn micro(amount: &Value) -> u128 {
     amount.as_str().unwrap().parse::<anthill_types::Amount>().unwrap().0
 }
 
+/// Mounts a small file system; unmounts it at the end.
+pub struct Mount(String);
+
+impl Mount {
+    /// Mounts one, where that is permitted.
+    pub fn new(path: &str, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(path).unwrap();
+        let options = format!("size={size}");
+        let args = ["-t", "tmpfs", "-o", &options, "tmpfs", path];
+        let done = Command::new("mount").args(args).output().ok()?;
+        if done.status.success() {
+            return Some(Self(path.to_string()));
+        }
+        eprintln!("not checked, mount says: {}", String::from_utf8_lossy(&done.stderr));
+        None
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["--lazy", &self.0]).status();
+    }
+}
+
 /// A node as a process of its own; it is killed at the end.
 pub struct Node {
     /// Its data folder.
     pub data: PathBuf,
     listen: String,
+    /// Address of its API.
+    http: String,
+    /// Words before every command of it: a program that limits it, say.
+    pub within: Vec<String>,
+    /// Path of the network namespace in which it lives, if not in that of the test.
+    pub network: Option<String>,
     child: Option<Child>,
 }
 
 impl Node {
     /// A node on this folder that does not run yet.
     pub fn new(data: PathBuf) -> Self {
-        Self { data, listen: free_port(), child: None }
+        Self::at(data, free_port())
+    }
+
+    /// A node that listens at this address for others.
+    pub fn at(data: PathBuf, listen: String) -> Self {
+        let http = "127.0.0.1:0".to_string();
+        Self { data, listen, http, within: Vec::new(), network: None, child: None }
     }
 
     /// Founds a fast network of one and waits until it runs.
@@ -168,6 +261,51 @@ impl Node {
         &self.listen
     }
 
+    /// The binary, where this node lives.
+    fn command(&self) -> Command {
+        let enter = self
+            .network
+            .iter()
+            .flat_map(|path| ["nsenter".to_string(), format!("--net={path}"), "--".to_string()]);
+        let words: Vec<String> = enter.chain(self.within.iter().cloned()).collect();
+        let Some((program, rest)) = words.split_first() else { return anthill() };
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ANTHILL_")) {
+            command.env_remove(name);
+        }
+        command.args(rest).arg(binary());
+        command
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Files that the process has open, where the system tells.
+    pub fn open_files(&self) -> Option<usize> {
+        let pid = self.child.as_ref()?.id();
+        Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+    }
+
+    /// Where its API listens.
+    pub fn http_address(&self) -> String {
+        let run: Value =
+            serde_json::from_slice(&std::fs::read(self.data.join("run.json")).unwrap()).unwrap();
+        run["http"].as_str().unwrap().to_string()
+    }
+
+    /// True while the process has not ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|c| c.try_wait().unwrap().is_none())
+    }
+
+    /// True while the process has been started and not killed by the test.
+    pub fn is_up(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Starts the process without waiting for it.
     pub fn spawn(&mut self, words: &[&str]) {
         assert!(self.child.is_none());
@@ -175,9 +313,9 @@ impl Node {
         let _ = std::fs::remove_file(self.data.join("run.json"));
         let log = self.data.with_extension("log");
         let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
-        let mut command = anthill();
+        let mut command = self.command();
         command.arg("--data").arg(&self.data).args(words).arg("--json");
-        command.args(["--listen", &self.listen, "--http", "127.0.0.1:0"]);
+        command.args(["--listen", &self.listen, "--http", &self.http]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
     }
@@ -219,8 +357,7 @@ impl Node {
 
     /// Ends it as an owner would, with SIGTERM; gives its exit code.
     pub fn stop(&mut self) -> i32 {
-        let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         self.ended()
     }
 
@@ -231,8 +368,7 @@ impl Node {
 
     /// Runs a command on this node's folder.
     pub fn run(&self, args: &[&str]) -> Output {
-        let data = self.data.display().to_string();
-        run(&[&["--data", &data], args].concat())
+        run_with(self.command().arg("--data").arg(&self.data).args(args), &[])
     }
 
     /// The text of a command that must succeed.
@@ -271,14 +407,29 @@ impl Node {
         request.send_json(body).unwrap().body_mut().read_json().unwrap()
     }
 
-    /// Gets from the API, for what no command shows; `None` while it does not answer.
+    /// Gets from the API, for what no command shows; `None` while it does not answer, and when it
+    /// has no such thing.
     pub fn get(&self, path: &str) -> Option<Value> {
+        serde_json::from_slice(&self.get_bytes(path)?).ok()
+    }
+
+    /// The same, as bytes.
+    pub fn get_bytes(&self, path: &str) -> Option<Vec<u8>> {
         let run = std::fs::read(self.data.join("run.json")).ok()?;
         let run: Value = serde_json::from_slice(&run).ok()?;
         let token = std::fs::read_to_string(self.data.join("token")).ok()?;
         let url = format!("http://{}{path}", run["http"].as_str()?);
-        let request = ureq::get(url).header("authorization", format!("Bearer {}", token.trim()));
-        request.call().ok()?.body_mut().read_json().ok()
+        let fetch = || {
+            let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build();
+            let request = ureq::Agent::from(config).get(url);
+            let request = request.header("authorization", format!("Bearer {}", token.trim()));
+            request.call().ok()?.body_mut().with_config().limit(64 << 20).read_to_vec().ok()
+        };
+        #[cfg(target_os = "linux")]
+        if let Some(path) = &self.network {
+            return lab::inside(path, fetch);
+        }
+        fetch()
     }
 
     /// The job of an index, once it is in one of these stages.
@@ -328,10 +479,15 @@ pub fn documents(dir: &Dir, name: &str, files: usize) -> String {
     folder.display().to_string()
 }
 
-/// Founds a network of several validators; each knows the addresses of all.
+/// Founds a network of several validators on free ports; each knows the addresses of all.
 pub fn found(dir: &Dir, count: usize) -> Vec<Node> {
-    use anthill_node::{Home, calibrate, setup};
     let nodes: Vec<Node> = (0..count).map(|i| Node::new(dir.join(&format!("node-{i}")))).collect();
+    found_with(dir, nodes)
+}
+
+/// Founds a network of these nodes, none of which has been started; each knows the addresses of all.
+pub fn found_with(dir: &Dir, nodes: Vec<Node>) -> Vec<Node> {
+    use anthill_node::{Home, calibrate, setup};
     let homes: Vec<Home> = nodes.iter().map(|n| Home::new(&n.data)).collect();
     let capabilities = anthill_node::node::capabilities(&Home::new(dir.path())).unwrap();
     let params = setup::fast_params();

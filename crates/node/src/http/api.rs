@@ -2,13 +2,15 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::PoisonError;
 
 use anthill_light::Subject;
 use anthill_types::TaskId;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::header as headers;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -17,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::error::{InPath, path};
 use super::{ApiError, App};
 use crate::index::{IndexError, JobView};
-use crate::views::{self, CreditsView, EpochView, PaymentView, StatusView, TaskView};
+use crate::views::{self, CreditsView, EpochView, HeaderView, PaymentView, StatusView, TaskView};
 
 /// Most payments in one answer.
 const MAX_PAYMENTS: u64 = 1000;
@@ -47,14 +49,15 @@ pub async fn readyz(State(app): State<App>) -> Response {
 pub async fn metrics(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    given: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if !peer.ip().to_canonical().is_loopback() && !app.gate.admits(&headers) {
+    if !peer.ip().to_canonical().is_loopback() && !app.gate.admits(&given) {
         let message = "from another machine, metrics need the token: `Authorization: Bearer TOKEN`";
         return Err(ApiError::refused(StatusCode::UNAUTHORIZED, message));
     }
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    Ok((kind, crate::metrics::render(&app.handle.shared)).into_response())
+    let kind = [(headers::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    let text = crate::metrics::render(&app.handle.shared) + &app.counts.render();
+    Ok((kind, text).into_response())
 }
 
 /// Where this node stands, and the nodes of the network.
@@ -69,6 +72,7 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusView>, ApiError
 pub struct Newest {
     /// The newest so many payments, at most 1000.
     #[serde(default)]
+    #[param(minimum = 0, maximum = 1000)]
     newest: u64,
 }
 
@@ -79,7 +83,10 @@ pub async fn credits(
     query: Result<Query<Newest>, QueryRejection>,
 ) -> Result<Json<CreditsView>, ApiError> {
     let Query(query) = query?;
-    Ok(Json(views::credits(&app.handle.shared, query.newest.min(MAX_PAYMENTS))?))
+    if query.newest > MAX_PAYMENTS {
+        return Err(ApiError::bad(format!("at most {MAX_PAYMENTS} payments are shown at once")));
+    }
+    Ok(Json(bank(app, query.newest).await?))
 }
 
 /// One payment.
@@ -96,7 +103,32 @@ pub async fn payment(
 /// The newest 1000 payments, newest first.
 #[utoipa::path(get, path = "/api/payments", responses((status = 200, body = [PaymentView])))]
 pub async fn payments(State(app): State<App>) -> Result<Json<Vec<PaymentView>>, ApiError> {
-    Ok(Json(views::credits(&app.handle.shared, MAX_PAYMENTS)?.newest))
+    Ok(Json(bank(app, MAX_PAYMENTS).await?.newest))
+}
+
+/// The bank as of now. Its totals walk the whole state, so that is done once for each block, by one
+/// caller at a time, whoever asks how often.
+async fn bank(app: App, newest: u64) -> Result<CreditsView, ApiError> {
+    let looked = tokio::task::spawn_blocking(move || {
+        let shared = &app.handle.shared;
+        let mut kept = app.bank.lock().unwrap_or_else(PoisonError::into_inner);
+        let bank = views::bank(shared, kept.take())?;
+        *kept = Some(bank.clone());
+        drop(kept);
+        views::credits(shared, &bank, newest)
+    });
+    Ok(looked.await.map_err(ApiError::failed)??)
+}
+
+/// A header with its certificate, for light clients that follow the chain.
+#[utoipa::path(get, path = "/api/headers/{height}", params(("height" = u64, Path)), responses((status = 200, body = HeaderView), (status = 404)))]
+pub async fn header(
+    State(app): State<App>,
+    height: InPath<u64>,
+) -> Result<Json<HeaderView>, ApiError> {
+    let height = path(height)?;
+    let found = views::header(app.handle.shared.store.as_ref(), height)?;
+    found.map(Json).ok_or_else(|| ApiError::absent(format!("there is no block {height} yet")))
 }
 
 /// The newest 100 closed epochs, newest first.
@@ -112,7 +144,7 @@ pub async fn epochs(State(app): State<App>) -> Result<Json<Vec<EpochView>>, ApiE
 }
 
 /// A closed epoch by number, or `latest`.
-#[utoipa::path(get, path = "/api/epochs/{number}", params(("number" = String, Path)), responses((status = 200, body = EpochView), (status = 404)))]
+#[utoipa::path(get, path = "/api/epochs/{number}", params(("number" = String, Path, pattern = "^(latest|[0-9]{1,18})$")), responses((status = 200, body = EpochView), (status = 404)))]
 pub async fn epoch(
     State(app): State<App>,
     number: InPath<String>,
@@ -131,7 +163,7 @@ pub async fn epoch(
 }
 
 /// One task.
-#[utoipa::path(get, path = "/api/tasks/{id}", params(("id" = String, Path)), responses((status = 200, body = TaskView), (status = 404)))]
+#[utoipa::path(get, path = "/api/tasks/{id}", params(("id" = String, Path, pattern = "^[0-9a-f]{64}$")), responses((status = 200, body = TaskView), (status = 404)))]
 pub async fn task(State(app): State<App>, id: InPath<String>) -> Result<Json<TaskView>, ApiError> {
     let id = path(id)?;
     let id: TaskId =
@@ -141,13 +173,13 @@ pub async fn task(State(app): State<App>, id: InPath<String>) -> Result<Json<Tas
 }
 
 /// The proof of a subject (`credits:N`, `epoch:N`, `task:ID`, `account:ID`, `node:KEY`), as CBOR.
-#[utoipa::path(get, path = "/api/proofs/{subject}", params(("subject" = String, Path)), responses((status = 200, content_type = "application/cbor", body = Vec<u8>), (status = 404)))]
+#[utoipa::path(get, path = "/api/proofs/{subject}", params(("subject" = String, Path, pattern = "^((credits|epoch):(0|[1-9][0-9]{0,17})|(task|account|node):[0-9a-f]{64})$")), responses((status = 200, content_type = "application/cbor", body = Vec<u8>), (status = 404)))]
 pub async fn prove(State(app): State<App>, subject: InPath<String>) -> Result<Response, ApiError> {
     let subject = path(subject)?;
     let subject: Subject =
         subject.parse().map_err(|e: anthill_light::SubjectError| ApiError::bad(e.to_string()))?;
     let bundle = app.handle.prove(subject).await??;
-    Ok(([(header::CONTENT_TYPE, "application/cbor")], bundle).into_response())
+    Ok(([(headers::CONTENT_TYPE, "application/cbor")], bundle).into_response())
 }
 
 /// All index jobs of this node.
@@ -164,8 +196,16 @@ pub async fn job(State(app): State<App>, name: InPath<String>) -> Result<Json<Jo
     Ok(Json(job.ok_or(IndexError::Absent(name.chars().take(64).collect()))?))
 }
 
+/// One server-sent event.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "the events are written as text; this is what a client reads")]
+pub struct StreamEvent {
+    /// What happened, as JSON with a `kind`.
+    data: String,
+}
+
 /// Everything that happens, as server-sent events.
-#[utoipa::path(get, path = "/api/events", responses((status = 200, content_type = "text/event-stream", body = String)))]
+#[utoipa::path(get, path = "/api/events", responses((status = 200, content_type = "text/event-stream", body = StreamEvent)))]
 pub async fn events(State(app): State<App>) -> impl IntoResponse {
     let receiver = app.handle.shared.events.subscribe();
     let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {

@@ -41,6 +41,9 @@ impl Gate {
 
     /// True when the token or the cookie is right.
     pub fn admits(&self, headers: &HeaderMap) -> bool {
+        if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
+            return false;
+        }
         let given = text(headers, header::AUTHORIZATION).and_then(|v| v.split_once(' '));
         let bearer = given.filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
         match bearer {
@@ -56,6 +59,25 @@ impl Gate {
         let mut pairs =
             all.flat_map(|line| line.split(';')).filter_map(|p| p.trim().split_once('='));
         pairs.find(|(name, _)| *name == self.cookie).map(|(_, value)| value)
+    }
+
+    /// True when a request names this server, wherever it names one, and comes from no other page.
+    fn serves(&self, request: &Request) -> bool {
+        let headers = request.headers();
+        let mut hosts = headers.get_all(header::HOST).into_iter();
+        let line = request.uri().authority().map(|a| a.as_str());
+        let own_host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => host.to_str().is_ok_and(|h| self.knows_host(h)),
+            (None, None) => line.is_some(),
+            _ => false,
+        };
+        let mut origins = headers.get_all(header::ORIGIN).into_iter().map(|o| o.to_str());
+        own_host
+            && line.is_none_or(|h| self.knows_host(h))
+            && origins.all(|o| {
+                let host = o.ok().and_then(|o| o.strip_prefix("http://"));
+                host.is_some_and(|h| self.knows_host(h))
+            })
     }
 
     fn knows_host(&self, host: &str) -> bool {
@@ -87,7 +109,8 @@ pub async fn require_token(
     Err(ApiError::refused(StatusCode::UNAUTHORIZED, message))
 }
 
-/// Refuses a request for another host, or from a page of another origin (DNS rebinding).
+/// Refuses a request for another host, or from a page of another origin (DNS rebinding), or with a
+/// body that is too long by its own account.
 pub async fn check_origin(
     State(app): State<App>,
     request: Request,
@@ -95,17 +118,17 @@ pub async fn check_origin(
 ) -> Result<Response, ApiError> {
     let metrics = &app.handle.shared.metrics;
     metrics.requests.fetch_add(1, Ordering::Relaxed);
-    let headers = request.headers();
-    let one_host = headers.get_all(header::HOST).iter().count() <= 1;
-    let host = text(headers, header::HOST).or(request.uri().authority().map(|a| a.as_str()));
-    let origin = text(headers, header::ORIGIN);
-    let own_origin = |o: &str| o.strip_prefix("http://").is_some_and(|h| app.gate.knows_host(h));
-    if one_host && host.is_some_and(|h| app.gate.knows_host(h)) && origin.is_none_or(own_origin) {
-        return Ok(next.run(request).await);
+    if !app.gate.serves(&request) {
+        metrics.refused.fetch_add(1, Ordering::Relaxed);
+        let message = "this server does not answer for that host or origin: call it by the address that `anthill up` printed";
+        return Err(ApiError::refused(StatusCode::FORBIDDEN, message));
     }
-    metrics.refused.fetch_add(1, Ordering::Relaxed);
-    let message = "this server does not answer for that host or origin: call it by the address that `anthill up` printed";
-    Err(ApiError::refused(StatusCode::FORBIDDEN, message))
+    let length = text(request.headers(), header::CONTENT_LENGTH).and_then(|l| l.parse().ok());
+    if length.is_some_and(|length: u64| length > super::MAX_BODY as u64) {
+        metrics.refused.fetch_add(1, Ordering::Relaxed);
+        return Err(ApiError::too_large());
+    }
+    Ok(next.run(request).await)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The dashboard: one page and its assets, embedded in the program.
 
+use std::sync::atomic::Ordering;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -70,6 +72,7 @@ pub async fn page(
     if app.gate.admits(&headers) {
         return Redirect::to("/").into_response();
     }
+    app.handle.shared.metrics.refused.fetch_add(1, Ordering::Relaxed);
     (StatusCode::UNAUTHORIZED, serve("text/html; charset=utf-8", PAGE)).into_response()
 }
 

@@ -6,6 +6,10 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use super::server::TooSlow;
+use serde::{Deserialize, Deserializer};
+
+use crate::documents::DocumentsError;
 use crate::index::IndexError;
 use crate::workers::WorkError;
 use anthill_engine::proofs::ProveError;
@@ -19,6 +23,36 @@ pub type InPath<T> = Result<Path<T>, PathRejection>;
 /// It is not what the route takes.
 pub fn path<T>(part: InPath<T>) -> Result<T, ApiError> {
     part.map(|Path(value)| value).map_err(|r| ApiError::bad(r.body_text()))
+}
+
+/// What a client reads of an error.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+pub struct ErrorView {
+    error: ErrorDetail,
+}
+
+/// An error as OpenAI's clients expect it.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct ErrorDetail {
+    /// What happened and what to do, for people.
+    message: String,
+    /// `invalid_request_error` or `server_error`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Always null.
+    param: Option<String>,
+    /// What programs go by.
+    code: &'static str,
+}
+
+/// Reads a whole number; JSON does not tell `5` from `5.0`.
+pub fn whole<'de, T: TryFrom<u64>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    let number = serde_json::Number::deserialize(from)?;
+    // Above 2^53 a float is no longer exact.
+    let exact = |x: &f64| x.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(x);
+    let value = number.as_u64().or_else(|| number.as_f64().filter(exact).map(|x| x as u64));
+    let fits = value.and_then(|v| T::try_from(v).ok());
+    fits.ok_or_else(|| serde::de::Error::custom(format!("{number} is not a fitting whole number")))
 }
 
 /// An error with its HTTP status.
@@ -36,6 +70,7 @@ fn code(status: StatusCode) -> &'static str {
         StatusCode::FORBIDDEN => "forbidden",
         StatusCode::NOT_FOUND => "not_found",
         StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::REQUEST_TIMEOUT => "timeout",
         StatusCode::CONFLICT => "conflict",
         StatusCode::PAYLOAD_TOO_LARGE => "too_large",
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
@@ -65,6 +100,13 @@ impl ApiError {
         Self::new(status, message)
     }
 
+    /// The body is too long.
+    pub fn too_large() -> Self {
+        let most = super::MAX_BODY >> 20;
+        let message = format!("a body has at most {most} MiB: send less at once");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    }
+
     /// The node failed.
     pub fn failed(message: impl ToString) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message.to_string())
@@ -84,17 +126,21 @@ impl ApiError {
     pub fn with_code(self, code: &'static str) -> Self {
         Self { code, ..self }
     }
+
+    /// What the client reads.
+    pub fn body(self) -> ErrorView {
+        let kind =
+            if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        let (message, code) = (self.message, self.code);
+        ErrorView { error: ErrorDetail { message, kind, param: None, code } }
+    }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let kind =
-            if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
-        let body = serde_json::json!({
-            "error": { "message": self.message, "type": kind, "param": null, "code": self.code }
-        });
-        let mut response = (self.status, Json(body)).into_response();
-        if self.status == StatusCode::UNAUTHORIZED {
+        let status = self.status;
+        let mut response = (status, Json(self.body())).into_response();
+        if status == StatusCode::UNAUTHORIZED {
             let bearer = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
         }
@@ -105,18 +151,21 @@ impl IntoResponse for ApiError {
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                let most = super::MAX_BODY >> 20;
-                Self::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("a body has at most {most} MiB: send less at once"),
-                )
+            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(),
+            _ if too_slow(&rejection) => {
+                Self::new(StatusCode::REQUEST_TIMEOUT, format!("{TooSlow}: send it faster"))
             }
             // OpenAI answers 400 to a body of the wrong shape too.
             StatusCode::UNPROCESSABLE_ENTITY => Self::bad(rejection.body_text()),
             status => Self::new(status, rejection.body_text()),
         }
     }
+}
+
+/// True when the body did not come in time.
+fn too_slow(rejection: &JsonRejection) -> bool {
+    let first: &dyn std::error::Error = rejection;
+    std::iter::successors(Some(first), |e| e.source()).any(|e| e.is::<TooSlow>())
 }
 
 impl From<QueryRejection> for ApiError {
@@ -168,9 +217,9 @@ impl From<IndexError> for ApiError {
             IndexError::Absent(_) | IndexError::Model(_) => Self::absent(text),
             IndexError::Running(_) | IndexError::OtherModel { .. } => Self::conflict(text),
             IndexError::Home(_) => Self::failed(text),
-            IndexError::Documents(_) | IndexError::Name(_) | IndexError::Failed(_) => {
-                Self::bad(text)
-            }
+            IndexError::Documents(DocumentsError::Io { .. }) => Self::absent(text),
+            IndexError::Documents(_) => Self::conflict(text),
+            IndexError::Name(_) | IndexError::Failed(_) => Self::bad(text),
         }
     }
 }

@@ -10,10 +10,11 @@ mod dashboard;
 mod error;
 pub mod openai;
 mod openapi;
+mod server;
 pub mod work;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -23,8 +24,9 @@ use tokio::net::TcpListener;
 
 use crate::error::NodeError;
 use crate::handle::Handle;
+use crate::views::Bank;
 
-pub use error::ApiError;
+pub use error::{ApiError, whole};
 
 /// Largest request body in bytes.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -36,13 +38,18 @@ pub struct App {
     pub handle: Handle,
     /// Who may come in.
     pub gate: Arc<auth::Gate>,
+    /// The bank as of the newest block that somebody asked about.
+    pub bank: Arc<Mutex<Option<Arc<Bank>>>>,
+    /// What the server counts.
+    pub counts: Arc<server::Counts>,
 }
 
-/// Takes the API's address.
+/// Takes the API's address, after a look at how many files this process may open.
 ///
 /// # Errors
-/// It is taken, or not this machine's.
+/// It is taken, or not this machine's; or too few files may be open.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    crate::files::raise_limit()?;
     TcpListener::bind(address)
         .await
         .map_err(|error| NodeError::Http { address: address.to_string(), error })
@@ -51,18 +58,16 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
 /// Serves the API; gives the address on which it listens.
 ///
 /// # Errors
-/// The socket has no address, or the token cannot be read.
+/// The socket has no address, the token cannot be read, or too few files may be open.
 pub fn serve(listener: TcpListener, handle: Handle) -> Result<SocketAddr, NodeError> {
     let address = listener
         .local_addr()
         .map_err(|error| NodeError::System { what: "the API's address", error })?;
     let gate = Arc::new(auth::Gate::new(handle.shared.home.token()?, address));
-    let service = router(App { handle, gate }).into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, service).await {
-            tracing::error!(%error, "the HTTP server stops");
-        }
-    });
+    let most = server::seats(crate::files::raise_limit()?);
+    let counts = Arc::<server::Counts>::default();
+    let app = App { handle, gate, bank: Arc::default(), counts: counts.clone() };
+    tokio::spawn(server::run(listener, router(app), most, counts));
     Ok(address)
 }
 
@@ -72,6 +77,7 @@ fn router(app: App) -> Router {
         .route("/api/credits", get(api::credits))
         .route("/api/credits/{number}", get(api::payment))
         .route("/api/payments", get(api::payments))
+        .route("/api/headers/{height}", get(api::header))
         .route("/api/epochs", get(api::epochs))
         .route("/api/epochs/{number}", get(api::epoch))
         .route("/api/tasks/{id}", get(api::task))

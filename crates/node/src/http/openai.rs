@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::error::{InPath, path};
 use super::{ApiError, App};
@@ -16,7 +17,7 @@ use crate::programs::{MAX_TEXT, MAX_TEXTS, decode_output, embed_input, embed_par
 use crate::workers::Job;
 
 /// One text or several.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize)]
 #[serde(untagged, expecting = "input is a text or a list of texts (token numbers are not taken)")]
 pub enum Texts {
     /// One.
@@ -25,15 +26,31 @@ pub enum Texts {
     Many(Vec<String>),
 }
 
+/// The schema of [`Texts`], with its bounds.
+fn texts_schema() -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
+    let many = ArrayBuilder::new().items(text()).min_items(Some(1)).max_items(Some(MAX_TEXTS));
+    Schema::OneOf(OneOfBuilder::new().item(text()).item(many).build())
+}
+
+/// The schema of one vector.
+fn vector_schema() -> Schema {
+    let numbers = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Number));
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    Schema::OneOf(OneOfBuilder::new().item(numbers).item(text).build())
+}
+
 /// A request for embeddings.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct EmbeddingsRequest {
     /// The texts.
+    #[schema(schema_with = texts_schema)]
     input: Texts,
     /// Name of a model of this node (see `/v1/models`).
     model: String,
     /// `float` (default) or `base64` (little-endian f32).
     #[serde(default)]
+    #[schema(pattern = "^(float|base64)$")]
     encoding_format: Option<String>,
     /// Length of the vectors: only the model's own is possible.
     #[serde(default)]
@@ -48,7 +65,7 @@ pub struct Embedding {
     /// Place of its text in the request.
     index: usize,
     /// Numbers, or base64 text.
-    #[schema(value_type = Object)]
+    #[schema(schema_with = vector_schema)]
     embedding: serde_json::Value,
 }
 
@@ -137,7 +154,7 @@ fn find<'a>(app: &'a App, name: &str) -> Result<&'a Arc<dyn Embedder>, ApiError>
 }
 
 /// Embeds texts on this node's virtual nodes: the same bytes as a task on the network gives.
-#[utoipa::path(post, path = "/v1/embeddings", request_body = EmbeddingsRequest, responses((status = 200, body = EmbeddingsReply), (status = 400), (status = 404), (status = 503)))]
+#[utoipa::path(post, path = "/v1/embeddings", request_body = EmbeddingsRequest, responses((status = 200, body = EmbeddingsReply), (status = 404), (status = 503)))]
 pub async fn embeddings(
     State(app): State<App>,
     input: Result<Json<EmbeddingsRequest>, JsonRejection>,

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{RefOr, Response};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response};
 
 use super::{api, openai, work};
 
@@ -14,11 +14,12 @@ use super::{api, openai, work};
     info(title = "Anthill", description = "One node of a computer whose every result can be checked and whose every credit can be explained."),
     paths(
         api::healthz, api::readyz, api::metrics, api::status, api::credits, api::payment, api::payments,
-        api::epochs, api::epoch, api::task, api::prove, api::jobs, api::job, api::events,
+        api::header, api::epochs, api::epoch, api::task, api::prove, api::jobs, api::job, api::events,
         work::index, work::ask, work::bench, work::pause, work::resume, work::limit, work::ticket,
         work::transfer, work::bond, work::login_code,
         openai::models, openai::model, openai::embeddings,
     ),
+    components(schemas(super::error::ErrorView)),
     modifiers(&Security, &Descriptions),
     security(("token" = []))
 )]
@@ -47,16 +48,32 @@ impl utoipa::Modify for Descriptions {
     }
 }
 
-/// Adds what is the same for all: descriptions, and 401 where the token is needed.
+/// Adds what is the same for all: descriptions, what any request may be refused for, and the form of
+/// an error.
 fn describe(operation: &mut Operation) {
-    let responses = &mut operation.responses.responses;
+    let mut also = vec!["403", "413"];
     if operation.security.is_none() {
-        responses.entry("401".into()).or_insert_with(|| Response::default().into());
+        also.push("401");
+    }
+    if operation.parameters.as_ref().is_some_and(|p| !p.is_empty()) {
+        also.push("400");
+    }
+    if operation.request_body.is_some() {
+        also.extend(["400", "408", "415"]);
+    }
+    let responses = &mut operation.responses.responses;
+    for status in also {
+        responses.entry(status.into()).or_insert_with(|| Response::default().into());
     }
     for (status, response) in responses {
         let RefOr::T(response) = response else { continue };
         if response.description.is_empty() {
             response.description = meaning(status).into();
+        }
+        if status.as_str() >= "400" && response.content.is_empty() {
+            let schema = Ref::from_schema_name("ErrorView");
+            let content = ContentBuilder::new().schema(Some(schema)).build();
+            response.content.insert("application/json".into(), content.into());
         }
     }
 }
@@ -67,6 +84,10 @@ fn meaning(status: &str) -> &'static str {
         "202" => "It has begun, and goes on by itself.",
         "400" => "The request makes no sense; the message says why.",
         "401" => "The token is missing or wrong.",
+        "403" => "Not by that host name, and not from a page of another origin.",
+        "408" => "The body did not arrive in time.",
+        "413" => "The body is too long.",
+        "415" => "The body is not declared as JSON.",
         "404" => "There is no such thing.",
         "409" => "The state does not allow it now.",
         "503" => "Not now: paused, overloaded or starting.",

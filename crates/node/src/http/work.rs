@@ -12,6 +12,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::error::whole;
 use super::{ApiError, App};
 use crate::index::{self, IndexRequest, JobView};
 use crate::search::{self, AskReply, AskRequest};
@@ -24,7 +25,7 @@ const MAX_BENCH: usize = 10_000;
 const BENCH_LIMIT: Duration = Duration::from_secs(50);
 
 /// Begins an index job.
-#[utoipa::path(post, path = "/api/index", request_body = IndexRequest, responses((status = 202, body = JobView), (status = 400), (status = 409)))]
+#[utoipa::path(post, path = "/api/index", request_body = IndexRequest, responses((status = 202, body = JobView), (status = 404), (status = 409)))]
 pub async fn index(
     State(app): State<App>,
     input: Input<IndexRequest>,
@@ -85,6 +86,8 @@ pub async fn resume(State(app): State<App>) -> Result<Json<LimitsView>, ApiError
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct LimitRequest {
     /// Share of each virtual node's time, 1 to 100 percent.
+    #[schema(minimum = 1, maximum = 100)]
+    #[serde(deserialize_with = "whole")]
     cpu: u8,
 }
 
@@ -106,8 +109,11 @@ pub async fn limit(
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct TicketRequest {
     /// Credits put into the newcomer's bond, rUv.
+    #[schema(pattern = "^[0-9]{1,20}([.][0-9]{1,6})?$")]
     bond: String,
     /// Seconds until it expires, at most 30 days.
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    #[serde(deserialize_with = "whole")]
     valid_seconds: u64,
 }
 
@@ -119,7 +125,7 @@ pub struct TicketView {
 }
 
 /// Makes a ticket that lets one newcomer in.
-#[utoipa::path(post, path = "/api/tickets", request_body = TicketRequest, responses((status = 200, body = TicketView), (status = 400)))]
+#[utoipa::path(post, path = "/api/tickets", request_body = TicketRequest, responses((status = 200, body = TicketView)))]
 pub async fn ticket(
     State(app): State<App>,
     input: Input<TicketRequest>,
@@ -141,8 +147,10 @@ fn amount(text: &str) -> Result<Amount, ApiError> {
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct TransferRequest {
     /// The receiving account, hexadecimal.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     to: String,
     /// rUv, with up to six decimals.
+    #[schema(pattern = "^[0-9]{1,20}([.][0-9]{1,6})?$")]
     amount: String,
 }
 
@@ -179,6 +187,7 @@ pub async fn transfer(
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct BondRequest {
     /// rUv, with up to six decimals.
+    #[schema(pattern = "^[0-9]{1,20}([.][0-9]{1,6})?$")]
     amount: String,
 }
 
@@ -210,6 +219,8 @@ pub async fn login_code(State(app): State<App>) -> Result<Json<CodeView>, ApiErr
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct BenchRequest {
     /// Number of no-op tasks, at most 10,000.
+    #[schema(minimum = 1, maximum = 10_000)]
+    #[serde(deserialize_with = "whole")]
     tasks: usize,
     /// Wait for each before the next.
     #[serde(default)]
@@ -232,7 +243,7 @@ pub struct BenchView {
 }
 
 /// Submits no-op tasks and waits until their results are accepted on the chain.
-#[utoipa::path(post, path = "/api/bench", request_body = BenchRequest, responses((status = 200, body = BenchView), (status = 400)))]
+#[utoipa::path(post, path = "/api/bench", request_body = BenchRequest, responses((status = 200, body = BenchView), (status = 409)))]
 pub async fn bench(
     State(app): State<App>,
     input: Input<BenchRequest>,

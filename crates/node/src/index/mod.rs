@@ -66,8 +66,10 @@ pub enum IndexError {
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct IndexRequest {
     /// Folder or file, on the node's machine.
+    #[schema(min_length = 1)]
     pub path: String,
     /// Name of the index.
+    #[schema(pattern = "^[0-9A-Za-z_-]{1,64}$")]
     pub name: String,
     /// Let every admitted node read the text, not only those that are assigned a part of it.
     #[serde(default)]
