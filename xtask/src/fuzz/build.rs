@@ -15,7 +15,7 @@ use crate::run;
 /// flags to add.
 pub const WRAPPER: &str = "ANTHILL_RUSTC_WRAPPER";
 /// The planted bugs of `docs/RELIABILITY.md`.
-pub const CANARY: &str = "canary";
+pub const PLANTED: &str = "canary";
 
 /// Coverage for libFuzzer on stable Rust, and checks that a release leaves out.
 const FLAGS: [&str; 9] = [
@@ -38,7 +38,7 @@ pub fn wrap(arguments: &[String]) -> Result<(), String> {
     let (compiler, rest) = arguments.split_first().ok_or("no compiler to call")?;
     // `rustc -vV` and its like ask about the compiler and compile nothing.
     let compiles = rest.iter().any(|a| a == "--crate-name");
-    let canary = std::env::var(WRAPPER).is_ok_and(|kind| kind == CANARY);
+    let canary = std::env::var(WRAPPER).is_ok_and(|kind| kind == PLANTED);
     let flags = match (compiles, canary) {
         (true, true) => &["--cfg=canary"][..],
         (true, false) => &FLAGS[..],

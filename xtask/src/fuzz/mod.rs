@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
 
-pub use build::{CANARY, WRAPPER, wrap};
+pub use build::{PLANTED, WRAPPER, wrap};
 use options::Options;
 
 /// A target and the longest input worth trying, in bytes.
