@@ -294,6 +294,17 @@ impl World {
         Some(Frame::Transactions(vec![signed]))
     }
 
+    /// A forger that has a block first sends it on with fewer signatures than it needs.
+    pub(crate) fn undersell(&mut self, node: usize) {
+        if self.nodes[node].role != Role::Forger || self.healed || !self.adversary.rng.chance(300) {
+            return;
+        }
+        self.marks.hit("fault: message forged");
+        if let Some(frame) = self.thin_certificate(node, false) {
+            self.shout(node, &frame);
+        }
+    }
+
     /// A real or altered block with too few signatures.
     fn thin_certificate(&mut self, node: usize, altered: bool) -> Option<Frame> {
         let process = self.nodes[node].process.as_ref()?;

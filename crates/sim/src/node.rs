@@ -102,7 +102,10 @@ impl Node {
     pub fn boot(&mut self, genesis: &Genesis, plan: &Plan, now_ms: u64) -> Result<(), BootError> {
         let store = self.disk.open()?;
         let ledger = Ledger::open(store, genesis.clone())?;
-        let settings = Settings { beacon_length: plan.beacon_length, ..Settings::default() };
+        // A free-rider has lost the chain that it committed to, and reveals nothing until it renews.
+        let lost = self.role == Role::FreeRider;
+        let beacon_length = plan.beacon_length / if lost { 2 } else { 1 };
+        let settings = Settings { beacon_length, ..Settings::default() };
         let engine = Engine::new(ledger, self.signers.clone(), settings, now_ms)?;
         self.life += 1;
         self.process = Some(Process { engine, wake: None, peers: BTreeSet::new() });

@@ -405,7 +405,10 @@ impl World {
             Effect::Fetch { peer, request } => self.ask(node, &peer, request),
             Effect::Work(task) => self.run_task(node, &task),
             Effect::Permit { .. } => {}
-            Effect::Committed { block, writes } => self.committed(node, &block, &writes),
+            Effect::Committed { block, writes } => {
+                self.committed(node, &block, &writes);
+                self.undersell(node);
+            }
             Effect::Evidence(evidence) => self.accused(&evidence),
         }
     }

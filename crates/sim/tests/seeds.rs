@@ -1,0 +1,109 @@
+//! A hundred clusters from their seeds, and proof that the checks can fail.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use anthill_sim::campaign::{Record, seeds};
+use anthill_sim::diagram::draw;
+use anthill_sim::outcome::{Changes, run, shrink};
+use anthill_sim::plan::{DiskKind, Fault, FaultKind, Plan, Role};
+use anthill_sim::world::World;
+
+/// A quiet cluster of four, to which a test adds what it is about.
+fn quiet(seed: u64) -> Plan {
+    let mut plan = Plan::with_nodes(seed, 4, 0);
+    plan.founders = vec![Role::Honest; 4];
+    plan.disks = vec![DiskKind::Memory; 4];
+    plan.faults.clear();
+    plan.work_every_ms = 6_000;
+    plan.beacon_length = 200;
+    plan
+}
+
+/// `docs/RELIABILITY.md` asks for 100 clusters and 10,000 faults in each run of CI, and that every
+/// kind of fault and every branch was met.
+#[test]
+fn a_hundred_clusters_hold() {
+    let done = seeds(1, 2, &|begun| begun >= 100, &|_| {});
+    let broken: Vec<_> = done.broken.iter().map(|o| (o.seed, o.broken.clone())).collect();
+    assert!(broken.is_empty(), "replay with `anthill-sim replay SEED`: {broken:?}");
+    assert_eq!(done.seeds, 100);
+    assert!(done.repeated >= 2);
+    assert!(done.marks.faults() >= 10_000, "{}", done.marks.faults());
+    assert_eq!(done.marks.missing(), Vec::<&str>::new());
+}
+
+/// Seeds that once found a bug; `docs/BUGS.md` tells of each.
+#[test]
+fn seeds_that_found_bugs_hold() {
+    for seed in [11, 21, 25, 26, 36, 38, 39, 40, 46, 59] {
+        let outcome = run(Plan::draw(seed));
+        assert_eq!(outcome.broken, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn two_runs_of_a_seed_are_the_same() {
+    let (a, b, c) = (run(Plan::draw(4)), run(Plan::draw(4)), run(Plan::draw(5)));
+    assert_eq!((a.events, &a.digest, &a.marks), (b.events, &b.digest, &b.marks));
+    assert_ne!(a.digest, c.digest);
+}
+
+#[test]
+fn a_quiet_cluster_pays_for_work() {
+    let outcome = run(quiet(3));
+    assert_eq!(outcome.broken, None);
+    assert!(outcome.marks.count("pay: task") > 0 && outcome.marks.count("pay: epoch") > 0);
+    assert_eq!(outcome.marks.faults(), 0);
+}
+
+/// With three of four lying alike the rig must see a wrong result: else its check is blind.
+#[test]
+fn too_many_accomplices_are_seen() {
+    let mut plan = quiet(1);
+    plan.founders = vec![Role::Colluder, Role::Colluder, Role::Colluder, Role::Honest];
+    let broken = run(plan).broken.unwrap();
+    assert!(broken.contains("wrong final result") || broken.contains("called wrong"), "{broken}");
+}
+
+/// A cluster that stays cut in two cannot go on: else the check of progress is blind.
+#[test]
+fn a_cut_that_does_not_heal_is_seen() {
+    let mut plan = quiet(2);
+    plan.safety_ms = 10_000;
+    plan.heal_ms = 60_000;
+    plan.founders = vec![Role::Forger, Role::Forger, Role::Honest, Role::Honest];
+    plan.faults.push(Fault { at: 2_000, until: 9_000, kind: FaultKind::Leave { node: 3 } });
+    plan.faults.push(Fault { at: 2_000, until: 9_000, kind: FaultKind::Leave { node: 2 } });
+    let broken = run(plan).broken.unwrap();
+    assert!(broken.contains("no progress") || broken.contains("not settled"), "{broken}");
+}
+
+#[test]
+fn a_failure_shrinks_to_what_it_needs() {
+    // Nothing to shrink in a seed that holds; the arguments bring the same plan back.
+    let (changes, outcome) = shrink(4);
+    assert_eq!((changes.arguments(), outcome.broken), (String::new(), None));
+    let changes = Changes { faults: Some(vec![0, 2]), honest: vec![1] };
+    assert_eq!(changes.arguments(), " --faults 0,2 --honest 1");
+    assert_eq!(changes.plan(4).faults.len(), 2);
+}
+
+#[test]
+fn a_run_can_be_drawn() {
+    let mut world = World::new(Plan::draw(7));
+    world.trace.keep = true;
+    world.run();
+    let svg = draw(&world.plan, &world.trace.lines, 60_000, 64_000);
+    assert_eq!(svg.matches("<text x=\"6\"").count(), world.plan.nodes());
+    assert!(svg.contains("prevote") && svg.trim_end().ends_with("</svg>"));
+}
+
+#[test]
+fn a_record_adds_up_and_begins_anew_with_other_bytes() {
+    let done = seeds(1, 1, &|begun| begun >= 1, &|_| {});
+    let mut record = Record::read("", "a");
+    record.add(&done);
+    let again = Record::read(&record.write(), "a");
+    assert_eq!(again, record);
+    assert_eq!((again.seeds, again.next_seed), (1, 2));
+    assert_eq!(Record::read(&record.write(), "b").seeds, 0);
+}
