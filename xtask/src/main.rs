@@ -6,7 +6,9 @@ mod distill;
 mod fuzz;
 mod kill;
 mod loc;
+mod reliability;
 mod run;
+mod soak;
 mod test;
 mod tidy;
 mod wasm;
@@ -17,6 +19,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test      install what the tests need, then run them all
   fuzz      run the fuzz targets (--seconds N, --minutes N, --jobs N, --record, --minimize)
   kill      kill and pause validators at random: --kills N, --seed S, --record adds to the totals
+  reliability  run the simulator, hunt planted bugs, write docs/RELIABILITY.md
+  soak      real nodes under steady work: --hours N or --minutes N
   tidy      layers, lengths, words, licences
   wasm      build the browser parts and run them in Node against the native results
   loc       lines of code per part
@@ -33,6 +37,8 @@ fn main() -> std::process::ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("test") => test::run(&root),
         Some("fuzz") => fuzz::run(&root, &args[1..]),
+        Some("reliability") => reliability::run(&root, &args[1..]),
+        Some("soak") => soak::run(&root, &args[1..]),
         Some("kill") => kill::run(&root, &args[1..]),
         Some("tidy") => tidy::run(&root),
         Some("wasm") => wasm::run(&root),

@@ -289,6 +289,14 @@ impl Node {
         Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
     }
 
+    /// Memory that the process holds, KiB, where the system tells.
+    pub fn memory(&self) -> Option<u64> {
+        let pid = self.child.as_ref()?.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+
     /// Where its API listens.
     pub fn http_address(&self) -> String {
         let run: Value =
