@@ -1,6 +1,7 @@
 //! Power cuts at every write and sync of the commit of a block and of the votes before it, with
 //! none, the first or any of the unsynced writes on the disk: the chain opens at the height before
 //! or after, adds up, has forgotten no vote too early, and goes on to the same roots.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 #[path = "../../../tests/support/crash_record.rs"]

@@ -1,4 +1,5 @@
 //! The life of tasks and epochs, block by block, with honest, lying and dead workers.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 
