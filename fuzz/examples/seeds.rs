@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use anthill_consensus::Certificate;
+use anthill_engine::wire::*;
 use anthill_fuzz::doors::DOORS;
 use anthill_fuzz::{model, snapshot};
 use anthill_light::{Bundle, Entry};
 use anthill_merkle::smt::{Tree, key_hash, value_hash};
-use anthill_engine::wire::*;
 use anthill_sandbox::{Fault, Outcome};
 use anthill_types::testing::{Generate, Source, Visitor, each_type};
 use anthill_types::*;

@@ -4,9 +4,9 @@
 use std::fmt::Debug;
 
 use anthill_consensus::Certificate;
+use anthill_engine::wire::{Announcement, Blocks, Frame, JoinReply, JoinRequest, Request};
 use anthill_light::Bundle;
 use anthill_merkle::smt::Proof;
-use anthill_engine::wire::{Announcement, Blocks, Frame, JoinReply, JoinRequest, Request};
 use anthill_types::state::{
     Account, ChainState, EpochRecord, NodeRecord, Payment, Supply, TaskRecord,
 };

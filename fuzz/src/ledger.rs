@@ -279,7 +279,8 @@ fn transaction(input: &mut Input<'_>, reference: &Reference) -> SignedTransactio
         14 => {
             sender = AccountId(validator(who).0);
             sequence = u64::from(input.byte() == 255);
-            Body::RenewBeacon { head: BeaconValue([input.byte() % 4; 32]) }
+            let generation = u64::from(input.byte() % 4);
+            Body::RenewBeacon { head: BeaconValue([input.byte() % 4; 32]), generation }
         }
         _ => duty(input, &mut sequence),
     };

@@ -45,6 +45,7 @@ pub struct Worker {
     pub capabilities: Vec<[u8; 32]>,
     /// The committed end of its beacon chain.
     pub head: [u8; 32],
+    generation: u64,
     offers: u32,
 }
 
@@ -57,7 +58,16 @@ impl Worker {
         offered: u64,
         head: [u8; 32],
     ) -> Self {
-        Self { account, validator, bond, offered, capabilities: Vec::new(), head, offers: 0 }
+        Self {
+            account,
+            validator,
+            bond,
+            offered,
+            capabilities: Vec::new(),
+            head,
+            generation: 0,
+            offers: 0,
+        }
     }
 }
 
@@ -124,7 +134,9 @@ impl Reference {
     fn change(&mut self, signed: &SignedTransaction) -> Result<(), Refused> {
         let (sender, given) = (signed.transaction.sender.0, signed.transaction.sequence);
         match &signed.transaction.body {
-            Body::RenewBeacon { head } => return self.renew(&sender, given, head.0),
+            Body::RenewBeacon { head, generation } => {
+                return self.renew(&sender, given, head.0, *generation);
+            }
             // Nobody of the script is assigned to anything.
             Body::Commits(_) | Body::Reveals(_) | Body::Verdicts(_) => return Err(Refused),
             _ => {}
@@ -175,10 +187,17 @@ impl Reference {
         self.workers.values_mut().find(|w| w.account == *account).ok_or(Refused)
     }
 
-    fn renew(&mut self, sender: &[u8; 32], given: u64, head: [u8; 32]) -> Result<(), Refused> {
+    fn renew(
+        &mut self,
+        sender: &[u8; 32],
+        given: u64,
+        head: [u8; 32],
+        generation: u64,
+    ) -> Result<(), Refused> {
         let worker = self.workers.values_mut().find(|w| w.validator == *sender);
-        let worker = worker.filter(|w| given == 0 && w.head != head).ok_or(Refused)?;
-        worker.head = head;
+        let next = |w: &&mut Worker| given == 0 && Some(generation) == w.generation.checked_add(1);
+        let worker = worker.filter(next).ok_or(Refused)?;
+        (worker.head, worker.generation) = (head, generation);
         Ok(())
     }
 
