@@ -45,8 +45,7 @@ pub struct Worker {
     pub capabilities: Vec<[u8; 32]>,
     /// The committed end of its beacon chain.
     pub head: [u8; 32],
-    /// How often that was replaced by a fresh chain.
-    pub generation: u64,
+    generation: u64,
     offers: u32,
 }
 
@@ -196,8 +195,8 @@ impl Reference {
         generation: u64,
     ) -> Result<(), Refused> {
         let worker = self.workers.values_mut().find(|w| w.validator == *sender);
-        let worker =
-            worker.filter(|w| given == 0 && w.generation + 1 == generation).ok_or(Refused)?;
+        let next = |w: &&mut Worker| given == 0 && Some(generation) == w.generation.checked_add(1);
+        let worker = worker.filter(next).ok_or(Refused)?;
         (worker.head, worker.generation) = (head, generation);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{run, tidy, wasm};
+use crate::{fuzz, run, tidy, wasm};
 
 /// Python packages that the tests drive as independent clients, pinned.
 const PYTHON: [&str; 2] = ["openai==3.52.0", "schemathesis==4.32.5"];
@@ -18,6 +18,7 @@ pub fn run(root: &Path) -> Result<(), String> {
     let environment = [("ANTHILL_PYTHON", python.as_str()), ("ANTHILL_MINILM_DIR", &minilm)];
     let all = ["test", "--release", "--workspace", "--locked", "--no-fail-fast"];
     run::run_with(root, "cargo", &all, &environment)?;
+    fuzz::run(root, &["--seconds", "30", "--jobs", "2"].map(String::from))?;
     wasm::run(root)
 }
 
@@ -37,11 +38,15 @@ fn pull_minilm(root: &Path) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Brings the tools that are missing: Node and Python from Debian, packages from PyPI.
+/// Brings the tools that are missing: Node, Python and a C++ compiler (for libFuzzer alone) from
+/// Debian, packages from PyPI.
 fn prepare(root: &Path) -> Result<(), String> {
     let mut missing = Vec::new();
     if !run::exists("node") {
         missing.push("nodejs");
+    }
+    if !run::exists("g++") {
+        missing.push("g++");
     }
     if !run::exists("python3") {
         missing.push("python3");

@@ -38,7 +38,7 @@ const TARGETS: [Target; 16] = [
     Target { name: "town", longest: 128 },
 ];
 
-const CANARY: &str = "canary";
+const CANARY_TARGET: &str = "canary";
 
 /// What one run of a target gave.
 struct Outcome {
@@ -64,7 +64,7 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
         totals::add(root, &outcomes)?;
     }
     if options.minimize {
-        for target in chosen.iter().filter(|t| t.name != CANARY) {
+        for target in chosen.iter().filter(|t| t.name != CANARY_TARGET) {
             minimize::minimize(root, target.name, &programs[target.name])?;
         }
     }
@@ -138,7 +138,7 @@ fn run_one(root: &Path, seconds: u64, target: &Target, program: &Path) -> Outcom
 /// The canary starts from nothing each time: it has to be found again.
 fn folders(root: &Path, name: &str) -> (PathBuf, PathBuf) {
     let folder = working(root, name);
-    if name == CANARY {
+    if name == CANARY_TARGET {
         let _ = std::fs::remove_dir_all(&folder);
     }
     (folder.join("corpus"), folder.join("crashes"))
@@ -159,7 +159,7 @@ fn read_outcome(name: &'static str, program: &Path, output: &Output) -> Outcome 
         rest.split_whitespace().next()?.parse().ok()
     });
     let crash = text.lines().find_map(|line| Some(line.split_once("Test unit written to ")?.1));
-    let failure = match (name == CANARY, crash, output.status.success()) {
+    let failure = match (name == CANARY_TARGET, crash, output.status.success()) {
         (true, Some(_), _) => None,
         (true, None, _) => {
             Some("the canary was not found: the rig does not see coverage".to_string())
@@ -195,7 +195,7 @@ fn print_table(outcomes: &[Outcome]) {
     );
     for o in outcomes {
         let rate = o.executions / o.seconds.max(1);
-        let end = match (&o.failure, o.name == CANARY) {
+        let end = match (&o.failure, o.name == CANARY_TARGET) {
             (Some(_), _) => "  FAILED",
             (None, true) => "  found, as it must be",
             (None, false) => "",
@@ -243,10 +243,10 @@ mod tests {
         let outcome = read_outcome("wire", program, &output(0, good));
         assert_eq!((outcome.executions, outcome.seconds, outcome.coverage), (640, 3, 12));
         assert_eq!(outcome.failure, None);
-        assert!(read_outcome(CANARY, program, &output(0, good)).failure.is_some());
+        assert!(read_outcome(CANARY_TARGET, program, &output(0, good)).failure.is_some());
         let crash = "thread panicked at src/a.rs:1:\ntwo encodings\n\
                      Test unit written to crashes/crash-1\nstat::number_of_executed_units: 7\n";
-        assert!(read_outcome(CANARY, program, &output(77, crash)).failure.is_none());
+        assert!(read_outcome(CANARY_TARGET, program, &output(77, crash)).failure.is_none());
         let failure = read_outcome("wire", program, &output(77, crash)).failure.unwrap();
         assert!(failure.contains("two encodings") && failure.contains("wire crashes/crash-1"));
         assert!(read_outcome("wire", program, &output(1, "killed")).failure.is_some());

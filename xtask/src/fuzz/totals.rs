@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{CANARY, Outcome};
+use super::{CANARY_TARGET, Outcome};
 
 const FILE: &str = "docs/reliability/fuzz.json";
 const ENCODINGS: &str = "crates/types/tests/conformance.toml";
@@ -57,7 +57,7 @@ fn sum(mut totals: Totals, encodings: String, outcomes: &[Outcome]) -> Totals {
     if totals.encodings != encodings {
         totals = Totals { encodings, ..Totals::default() };
     }
-    for outcome in outcomes.iter().filter(|o| o.name != CANARY) {
+    for outcome in outcomes.iter().filter(|o| o.name != CANARY_TARGET) {
         let total = totals.targets.entry(outcome.name.to_string()).or_default();
         total.executions += outcome.executions;
         total.seconds += outcome.seconds;
@@ -76,7 +76,8 @@ mod tests {
     fn runs_add_up_until_the_encodings_change() {
         let outcome =
             |name, executions| Outcome { name, executions, seconds: 5, coverage: 9, failure: None };
-        let once = sum(Totals::default(), "a".into(), &[outcome("wire", 7), outcome(CANARY, 1)]);
+        let once =
+            sum(Totals::default(), "a".into(), &[outcome("wire", 7), outcome(CANARY_TARGET, 1)]);
         let twice = sum(once, "a".into(), &[outcome("wire", 3), outcome("store", 2)]);
         assert_eq!((twice.executions, twice.seconds, twice.targets.len()), (12, 15, 2));
         let anew = sum(twice, "b".into(), &[outcome("wire", 1)]);

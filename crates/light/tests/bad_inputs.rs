@@ -1,0 +1,28 @@
+//! At least forty bad inputs of the proof file, each with the error that it must meet.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../../tests/support/bad_wire.rs"]
+mod bad_wire;
+#[path = "../../../tests/support/shapes.rs"]
+mod shapes;
+#[path = "../../../tests/support/wire_shapes.rs"]
+mod wire_shapes;
+
+use anthill_light::Bundle;
+use bad_wire::check;
+use shapes::{Shape, fields, list};
+use wire_shapes::{genesis, header};
+
+#[test]
+fn every_bad_input_of_a_proof_file_meets_its_error() {
+    let entry = fields(vec![Shape::Blob; 3]);
+    let bundle = fields(vec![
+        Shape::Text("anthill-proof/1"),
+        Shape::Text("credits:1"),
+        genesis(),
+        header(),
+        Shape::Blob,
+        list(vec![entry.clone(), entry]),
+    ]);
+    println!("{} bad inputs", check::<Bundle>(&bundle));
+}

@@ -1,0 +1,50 @@
+//! At least forty bad inputs of each wire type, each with the error that it must meet.
+//!
+//! The shapes are written from `docs/spec/protocol.md` and the documentation of the types; where the
+//! real decoder does not accept a shape's good encoding, one of the two is wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../../tests/support/bad_wire.rs"]
+mod bad_wire;
+#[path = "../../../tests/support/shapes.rs"]
+mod shapes;
+#[path = "../../../tests/support/wire_shapes.rs"]
+mod wire_shapes;
+
+use anthill_types::state::{
+    Account, ChainState, EpochRecord, NodeRecord, Payment, Supply, TaskRecord,
+};
+use anthill_types::*;
+use bad_wire::check;
+use shapes::{amount, fields, list, u64};
+use wire_shapes::*;
+
+#[test]
+fn every_bad_input_of_every_type_meets_its_error() {
+    let signed = |body| fields(vec![transaction(body), signature()]);
+    let transfer = bodies().swap_remove(0);
+    let mut tried = vec![
+        check::<ValidatorSet>(&validator_set()),
+        check::<Header>(&header()),
+        check::<Block>(&fields(vec![header(), list(vec![signed(transfer)])])),
+        check::<ChainParams>(&params()),
+        check::<Genesis>(&genesis()),
+        check::<TaskSpec>(&task()),
+        check::<Receipt>(&receipt()),
+        check::<Admission>(&admission()),
+        check::<SignedAdmission>(&signed_admission()),
+        check::<Account>(&fields(vec![amount(), u64()])),
+        check::<Supply>(&fields(vec![amount(), amount(), u64()])),
+        check::<NodeRecord>(&node_record()),
+        check::<EpochRecord>(&epoch_record()),
+        check::<ChainState>(&chain_state()),
+    ];
+    assert_eq!(tried.len() + 4, 18, "the other four types follow, with all their variants");
+    for body in bodies() {
+        tried.push(check::<Transaction>(&transaction(body.clone())));
+        tried.push(check::<SignedTransaction>(&signed(body)));
+    }
+    tried.extend(reasons().into_iter().map(|reason| check::<Payment>(&payment(reason))));
+    tried.extend(phases().into_iter().map(|phase| check::<TaskRecord>(&task_record(phase))));
+    println!("{} bad inputs", tried.iter().sum::<usize>());
+}

@@ -1,0 +1,219 @@
+//! The shapes of the types of `anthill-types`, shared by the tests of all crates that carry them.
+#![allow(dead_code)]
+
+use super::shapes::{Shape, amount, fields, id, list, none, some, u8, u32, u64};
+
+pub fn signature() -> Shape {
+    Shape::Id(64, "signature")
+}
+
+pub fn digest() -> Shape {
+    id("digest")
+}
+
+pub fn validator_set() -> Shape {
+    let validator = fields(vec![id("validator key"), id("account id"), u64()]);
+    fields(vec![list(vec![validator.clone(), validator])])
+}
+
+pub fn header() -> Shape {
+    let root = fields(vec![u32(), digest()]);
+    let before = [u32(), id("genesis hash"), u64(), id("block hash"), u64(), id("validator key")];
+    let digests = [digest(), digest(), digest(), digest()];
+    let after = [some(id("beacon value")), list(vec![root])];
+    fields([&before[..], &digests, &after].concat())
+}
+
+pub fn params() -> Shape {
+    let mut all = vec![u64(); 17];
+    for at in [6, 12, 14, 15] {
+        all[at] = amount();
+    }
+    fields(all)
+}
+
+pub fn genesis() -> Shape {
+    let node = fields(vec![
+        id("account id"),
+        id("node key"),
+        id("validator key"),
+        id("beacon value"),
+        amount(),
+        u64(),
+        list(vec![digest()]),
+    ]);
+    let balance = fields(vec![id("account id"), amount()]);
+    fields(vec![
+        u32(),
+        Shape::Text("anthill"),
+        u64(),
+        params(),
+        list(vec![node]),
+        list(vec![balance]),
+        id("beacon value"),
+    ])
+}
+
+pub fn task() -> Shape {
+    fields(vec![
+        Shape::Cid,
+        Shape::Blob,
+        Shape::Cid,
+        u64(),
+        u64(),
+        u8(),
+        some(id("node key")),
+        none(digest()),
+        u32(),
+    ])
+}
+
+pub fn receipt() -> Shape {
+    let cids = vec![Shape::Cid; 4];
+    let before = [id("task id"), u32(), id("node key"), u64()];
+    fields([&before[..], &cids, &[u64(), digest()]].concat())
+}
+
+pub fn admission() -> Shape {
+    fields(vec![id("genesis hash"), digest(), id("account id"), u64(), amount()])
+}
+
+pub fn signed_admission() -> Shape {
+    fields(vec![admission(), signature()])
+}
+
+/// Every body of a transaction, by its number.
+pub fn bodies() -> Vec<Shape> {
+    let admit = fields(vec![
+        signed_admission(),
+        id("node key"),
+        id("validator key"),
+        signature(),
+        signature(),
+        id("beacon value"),
+        u64(),
+        list(vec![digest(), digest()]),
+    ]);
+    let commit = fields(vec![id("task id"), u32(), digest()]);
+    let reveal = fields(vec![receipt(), digest()]);
+    let verdict = fields(vec![id("task id"), u32(), Shape::Cid, u64()]);
+    let all = [
+        vec![id("account id"), amount()],
+        vec![amount()],
+        vec![admit],
+        vec![u64(), list(vec![digest()])],
+        vec![list(vec![task()])],
+        vec![list(vec![commit])],
+        vec![list(vec![reveal])],
+        vec![list(vec![verdict])],
+        vec![id("task id")],
+        vec![id("beacon value"), u64()],
+    ];
+    let body = |(number, fields)| Shape::Variant(10, number as u64, fields);
+    all.into_iter().enumerate().map(body).collect()
+}
+
+pub fn transaction(body: Shape) -> Shape {
+    fields(vec![id("account id"), u64(), body])
+}
+
+pub fn reasons() -> Vec<Shape> {
+    let all = [vec![id("task id")], vec![u64()], vec![id("task id"), id("node key")]];
+    let reason = |(number, fields)| Shape::Variant(3, number as u64, fields);
+    all.into_iter().enumerate().map(reason).collect()
+}
+
+pub fn payment(reason: Shape) -> Shape {
+    let before = [u64(), id("account id"), id("node key"), amount(), amount(), u64()];
+    fields([&before[..], &[reason]].concat())
+}
+
+pub fn node_record() -> Shape {
+    fields(vec![
+        id("account id"),
+        id("node key"),
+        id("validator key"),
+        amount(),
+        u64(),
+        u64(),
+        u64(),
+        u64(),
+        fields(vec![u64(); 9]),
+        u64(),
+        amount(),
+        amount(),
+        some(u64()),
+        list(vec![digest()]),
+        id("beacon value"),
+        u64(),
+    ])
+}
+
+pub fn result() -> Shape {
+    fields(vec![Shape::Cid, u64()])
+}
+
+pub fn phases() -> Vec<Shape> {
+    let vote = |result| fields(vec![result, id("validator key")]);
+    let committee = list(vec![vote(some(result())), vote(none(result()))]);
+    let all = [
+        vec![u32()],
+        vec![u32(), u64(), u64(), u64()],
+        vec![Shape::Index(4), u32(), committee, some(id("account id")), u64()],
+        vec![result(), u64(), Shape::Bool],
+        vec![result(), u64()],
+        vec![u64()],
+    ];
+    let phase = |(number, fields)| Shape::Variant(6, number as u64, fields);
+    all.into_iter().enumerate().map(phase).collect()
+}
+
+pub fn task_record(phase: Shape) -> Shape {
+    let replica = fields(vec![
+        id("node key"),
+        id("account id"),
+        u32(),
+        Shape::Bool,
+        some(digest()),
+        none(result()),
+        Shape::Bool,
+    ]);
+    fields(vec![
+        id("task id"),
+        id("account id"),
+        task(),
+        u64(),
+        amount(),
+        list(vec![replica]),
+        phase,
+    ])
+}
+
+pub fn epoch_record() -> Shape {
+    let row = fields(vec![
+        id("node key"),
+        u64(),
+        u64(),
+        u64(),
+        Shape::Blob,
+        amount(),
+        some(u64()),
+        amount(),
+    ]);
+    fields(vec![
+        u64(),
+        u64(),
+        digest(),
+        digest(),
+        digest(),
+        amount(),
+        u64(),
+        u64(),
+        list(vec![row]),
+    ])
+}
+
+pub fn chain_state() -> Shape {
+    let before = [u64(), id("block hash"), u64(), id("beacon value")];
+    fields([&before[..], &[u64(), u64(), u64(), digest()]].concat())
+}
