@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -64,18 +66,20 @@ struct Record {
 struct Wanted {
     kills: u64,
     seed: u64,
+    jobs: usize,
     record: bool,
 }
 
 fn parse(arguments: &[String]) -> Result<Wanted, String> {
-    let usage = "usage: cargo xtask kill [--kills N] [--seed S] [--record]";
-    let mut wanted = Wanted { kills: PER_TRIAL, seed: 1, record: false };
+    let usage = "usage: cargo xtask kill [--kills N] [--seed S] [--jobs N] [--record]";
+    let mut wanted = Wanted { kills: PER_TRIAL, seed: 1, jobs: 1, record: false };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|n| n.parse().ok()).ok_or(usage.to_string());
         match word.as_str() {
             "--kills" => wanted.kills = number()?,
             "--seed" => wanted.seed = number()?,
+            "--jobs" => wanted.jobs = number()?.clamp(1, 16) as usize,
             "--record" => wanted.record = true,
             _ => return Err(usage.to_string()),
         }
@@ -83,29 +87,57 @@ fn parse(arguments: &[String]) -> Result<Wanted, String> {
     Ok(wanted)
 }
 
-/// Runs trials until so many kills are done; stops at the first that fails.
+/// Runs trials until so many kills are done; none begins after one has failed.
 pub fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     let wanted = parse(arguments)?;
     let (test, binary) = build(root)?;
     let mut record = load(root)?;
     note_commit(root, &mut record)?;
-    let (mut done, mut seed) = (0, wanted.seed);
-    while done < wanted.kills {
-        let kills = PER_TRIAL.min(wanted.kills - done);
-        let counts = trial(root, &test, &binary, seed, kills);
-        if wanted.record {
-            match &counts {
-                Ok(counts) => record.counts.add(counts),
-                Err(_) => record.failed_seeds.push(seed),
+    let trials = wanted.kills.div_ceil(PER_TRIAL);
+    let (next, record) = (AtomicU64::new(0), Mutex::new(record));
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= trials {
+                return Ok(());
             }
-            record.trials += 1;
-            save(root, &record)?;
+            let kills = PER_TRIAL.min(wanted.kills - number * PER_TRIAL);
+            let seed = wanted.seed + number;
+            let counts = trial(root, &test, &binary, seed, kills);
+            if counts.is_err() {
+                next.store(trials, Ordering::Relaxed);
+            }
+            if wanted.record {
+                note(root, &record, seed, &counts)?;
+            }
+            counts?;
         }
-        done += counts?.kills;
-        seed += 1;
-    }
-    println!("{done} kills, seeds {} to {}: nothing was lost", wanted.seed, seed - 1);
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..wanted.jobs).map(|_| scope.spawn(work)).collect();
+        let ended =
+            workers.into_iter().map(|w| w.join().unwrap_or(Err("a thread panicked".into())));
+        ended.collect::<Vec<_>>().into_iter().collect::<Result<(), String>>()
+    })?;
+    let last = wanted.seed + trials.saturating_sub(1);
+    println!("{} kills, seeds {} to {last}: nothing was lost", wanted.kills, wanted.seed);
     Ok(())
+}
+
+/// Adds a trial to the totals.
+fn note(
+    root: &Path,
+    record: &Mutex<Record>,
+    seed: u64,
+    counts: &Result<Counts, String>,
+) -> Result<(), String> {
+    let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+    match counts {
+        Ok(counts) => record.counts.add(counts),
+        Err(_) => record.failed_seeds.push(seed),
+    }
+    record.trials += 1;
+    save(root, &record)
 }
 
 /// Builds the test and the program, and puts both aside: a build meanwhile must not change them.
@@ -133,7 +165,8 @@ fn build(root: &Path) -> Result<(PathBuf, PathBuf), String> {
 }
 
 fn trial(root: &Path, test: &Path, binary: &Path, seed: u64, kills: u64) -> Result<Counts, String> {
-    let report = root.join("target/kill").join(format!("report-{}.json", std::process::id()));
+    let report =
+        root.join("target/kill").join(format!("report-{}-{seed}.json", std::process::id()));
     let status = Command::new(test)
         .arg("--nocapture")
         .env("ANTHILL_BINARY", binary)
@@ -212,8 +245,9 @@ mod tests {
     #[test]
     fn wrong_words_are_refused() {
         let words = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
-        let wanted = parse(&words("--kills 500 --seed 9 --record")).unwrap();
-        assert_eq!((wanted.kills, wanted.seed, wanted.record), (500, 9, true));
+        let wanted = parse(&words("--kills 500 --seed 9 --jobs 3 --record")).unwrap();
+        let read = (wanted.kills, wanted.seed, wanted.jobs, wanted.record);
+        assert_eq!(read, (500, 9, 3, true));
         for wrong in ["--kills", "--kills x", "--seeds 1", "500"] {
             assert!(parse(&words(wrong)).is_err(), "{wrong}");
         }

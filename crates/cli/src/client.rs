@@ -48,6 +48,8 @@ impl Client {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(60)))
             .timeout_connect(Some(Duration::from_secs(3)))
+            // The node hangs up on a connection that is silent for 10 s.
+            .max_idle_age(Duration::from_secs(5))
             .http_status_as_error(false)
             .build();
         Ok(Self { agent: config.into(), base: format!("http://{http}"), token: home.token()? })

@@ -515,6 +515,35 @@ fn random_bytes_and_altered_requests_never_make_the_server_fail() {
     assert_alive(&api);
 }
 
+/// Anybody can send datagrams to the port where nodes talk to each other.
+#[test]
+fn datagrams_that_are_no_messages_do_not_stop_two_nodes() {
+    let dir = Dir::new("datagrams");
+    let first = Node::up(dir.join("first"));
+    let second = Node::joined(dir.join("second"), &first.ticket());
+    let mut random = Random::new(seed());
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for i in 0..50_000 {
+        let mut bytes: Vec<u8> =
+            (0..1 + random.below(1_400)).map(|_| random.below(256) as u8).collect();
+        // Half of them look like the first packet of a QUIC connection, of this version or another.
+        if i % 2 == 0 && bytes.len() > 6 {
+            bytes[0] = 0xc0 | random.below(64) as u8;
+            bytes[1..5].copy_from_slice(&[0, 0, 0, random.below(3) as u8]);
+            bytes[5] = random.below(32) as u8;
+        }
+        let node = if i % 3 == 0 { &second } else { &first };
+        let _ = socket.send_to(&bytes, node.listen());
+    }
+    let height = |node: &Node| node.status().unwrap()["height"].as_u64().unwrap();
+    let before = height(&first);
+    for node in [&first, &second] {
+        until("both go on", || (height(node) > before + 2).then_some(()));
+        assert_eq!(node.status().unwrap()["peers"], 1);
+        assert!(!node.log().contains("panicked"), "{}", node.log());
+    }
+}
+
 /// The totals walk the whole state; asking for them again and again must not stop the chain.
 #[test]
 fn asking_for_the_bank_without_end_does_not_stop_the_chain() {

@@ -35,6 +35,7 @@ pub fn run(context: &Context, settings: &Settings) -> Result<(), CliError> {
     let mut findings = Findings(Vec::new());
     findings.note("data folder", folder(context));
     findings.note("keys", keys(context));
+    findings.note("open files", open_files());
     let config = context.config(settings);
     findings.note(
         "configuration",
@@ -83,6 +84,12 @@ fn folder(context: &Context) -> Result<String, String> {
             path.display()
         )),
     }
+}
+
+fn open_files() -> Result<String, String> {
+    let limit = anthill_node::files::raise_limit().map_err(|e| e.to_string())?;
+    let seats = anthill_node::http::seats(limit);
+    Ok(format!("{limit} may be open: the API serves {seats} connections at once"))
 }
 
 fn keys(context: &Context) -> Result<String, String> {

@@ -27,6 +27,7 @@ use crate::handle::Handle;
 use crate::views::Bank;
 
 pub use error::{ApiError, whole};
+pub use server::seats;
 
 /// Largest request body in bytes.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
