@@ -16,6 +16,7 @@ pub mod diagram;
 pub mod disk;
 mod faults;
 pub mod marks;
+mod network;
 pub mod node;
 pub mod outcome;
 pub mod plan;

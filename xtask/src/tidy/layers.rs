@@ -44,7 +44,7 @@ const SIDEWAYS: [(&str, &str); 13] = [
 ];
 
 /// Crates that see everything and ship nothing.
-const TOOLS: [&str; 3] = ["xtask", "anthill-fuzz", "anthill-wasm-check"];
+const TOOLS: [&str; 4] = ["xtask", "anthill-fuzz", "anthill-wasm-check", "anthill-sim"];
 
 /// Crates of layers 0 to 2: pure by rule, checked by [`super::source`].
 pub fn is_pure(name: &str) -> bool {

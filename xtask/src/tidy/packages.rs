@@ -39,11 +39,10 @@ const DOWNLOAD: [&str; 5] = ["ureq::", "reqwest::", "curl::", "\"curl\"", "\"wge
 
 /// Build scripts that name a C compiler and do not call it where we build, and why; the build with
 /// `CC=/bin/false` proves it.
-const C_OPTIONAL: [(&str, &str); 5] = [
+const C_OPTIONAL: [(&str, &str); 4] = [
     ("blake3", "the feature `pure` is on"),
     ("esaxx-rs", "only under its feature `cpp`, which is off"),
     ("generator", "needed by loom alone, under `--cfg loom`"),
-    ("libfuzzer-sys", "only under the feature `libfuzzer` of the fuzz targets, which ship nothing"),
     ("iana-time-zone-haiku", "built for Haiku alone"),
 ];
 
