@@ -91,6 +91,7 @@ pub struct JoinRequest {
 
 /// The answer to a newcomer.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[allow(clippy::large_enum_variant, reason = "made once for a newcomer")]
 pub enum JoinReply {
     /// Welcome: the chain, and who else is there.
     #[n(0)]

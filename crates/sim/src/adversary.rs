@@ -196,10 +196,16 @@ impl World {
         to: usize,
         bytes: &Arc<[u8]>,
     ) -> Option<Arc<[u8]>> {
-        if self.nodes[node].role != Role::Equivocator || self.healed || to % 2 == 0 {
+        if self.nodes[node].role != Role::Equivocator || self.healed {
             return None;
         }
         let Ok(Frame::Consensus(message)) = Frame::from_bytes(bytes) else { return None };
+        let votes = read_vote(&message.0).is_some();
+        // Two halves hear different things; at some heights all hear of a wrong block.
+        let all = !votes && read_proposal(&message.0).is_some_and(|(height, _, _)| height % 3 == 0);
+        if to % 2 == 0 && !all {
+            return None;
+        }
         self.marks.hit("role: equivocator");
         let altered = match read_vote(&message.0) {
             Some((kind, height, round, hash, _)) => {

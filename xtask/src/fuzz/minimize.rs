@@ -1,5 +1,5 @@
-//! Brings what the fuzzer found back into `fuzz/corpus`, as few and small inputs as reach the same
-//! coverage.
+//! Brings a sample of what the fuzzer found back into `fuzz/corpus`, so that the next run need not
+//! find it again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +8,8 @@ use super::{stored, working};
 
 /// Most bytes of one target's inputs in the repository; all targets together stay under 1 MB.
 const BUDGET: u64 = 56 * 1024;
+/// Most inputs of one target in the repository, besides those with a name.
+const MOST: usize = 100;
 
 /// Merges the working corpus into the repository's. Inputs with a name that a person gave (seeds and
 /// regressions) stay; libFuzzer's own, named by their hash, are replaced.
@@ -19,7 +21,8 @@ pub fn minimize(root: &Path, name: &str, program: &Path) -> Result<(), String> {
     let _ = std::fs::remove_dir_all(&merged);
     std::fs::create_dir_all(&merged).map_err(|e| problem(&merged, e))?;
     let output = Command::new(program)
-        .args(["-merge=1", "-rss_limit_mb=2048"])
+        // One input for each edge, not for each number of times that an edge was taken.
+        .args(["-set_cover_merge=1", "-use_counters=0", "-rss_limit_mb=2048"])
         .args([&merged, &stored, &found])
         .output()
         .map_err(|e| problem(program, e))?;
@@ -35,10 +38,12 @@ pub fn minimize(root: &Path, name: &str, program: &Path) -> Result<(), String> {
         }
     }
     let mut kept = 0;
-    for (path, bytes) in files(&merged)? {
-        let Some(rest) = left.checked_sub(bytes) else { break };
+    let merged = files(&merged)?;
+    // Short ones and long ones alike.
+    for (path, bytes) in merged.iter().step_by(merged.len().div_ceil(MOST).max(1)) {
+        let Some(rest) = left.checked_sub(*bytes) else { break };
         let Some(file) = path.file_name() else { continue };
-        std::fs::copy(&path, stored.join(file)).map_err(|e| problem(&path, e))?;
+        std::fs::copy(path, stored.join(file)).map_err(|e| problem(path, e))?;
         (left, kept) = (rest, kept + 1);
     }
     println!("{name}: {kept} inputs, {} bytes", BUDGET - left);

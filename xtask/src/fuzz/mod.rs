@@ -109,7 +109,7 @@ fn run_all(
 }
 
 fn run_one(root: &Path, seconds: u64, target: &Target, program: &Path) -> Outcome {
-    let (corpus, crashes) = folders(root, target.name);
+    let folders = folders(root, target.name);
     let failed = |failure: String| Outcome {
         name: target.name,
         executions: 0,
@@ -117,7 +117,7 @@ fn run_one(root: &Path, seconds: u64, target: &Target, program: &Path) -> Outcom
         coverage: 0,
         failure: Some(failure),
     };
-    for folder in [&corpus, &crashes, &stored(root, target.name)] {
+    for folder in folders.corpora.iter().chain([&folders.crashes]) {
         if let Err(error) = std::fs::create_dir_all(folder) {
             return failed(format!("{}: {error}", folder.display()));
         }
@@ -125,9 +125,9 @@ fn run_one(root: &Path, seconds: u64, target: &Target, program: &Path) -> Outcom
     let output = Command::new(program)
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-max_len={}", target.longest))
-        .arg(format!("-artifact_prefix={}/", crashes.display()))
+        .arg(format!("-artifact_prefix={}/", folders.crashes.display()))
         .args(["-print_final_stats=1", "-timeout=20", "-rss_limit_mb=2048", "-malloc_limit_mb=512"])
-        .args([&corpus, &stored(root, target.name)])
+        .args(&folders.corpora)
         .output();
     match output {
         Ok(output) => read_outcome(target.name, program, &output),
@@ -135,13 +135,23 @@ fn run_one(root: &Path, seconds: u64, target: &Target, program: &Path) -> Outcom
     }
 }
 
+/// Where a target reads and writes.
+struct Folders {
+    /// What it finds goes into the first.
+    corpora: Vec<PathBuf>,
+    crashes: PathBuf,
+}
+
 /// The canary starts from nothing each time: it has to be found again.
-fn folders(root: &Path, name: &str) -> (PathBuf, PathBuf) {
+fn folders(root: &Path, name: &str) -> Folders {
     let folder = working(root, name);
+    let mut corpora = vec![folder.join("corpus")];
     if name == CANARY_TARGET {
         let _ = std::fs::remove_dir_all(&folder);
+    } else {
+        corpora.push(stored(root, name));
     }
-    (folder.join("corpus"), folder.join("crashes"))
+    Folders { corpora, crashes: folder.join("crashes") }
 }
 
 fn read_outcome(name: &'static str, program: &Path, output: &Output) -> Outcome {
