@@ -166,7 +166,7 @@ impl Driver {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Submit { body, reply } => {
-                let _ = reply.send(self.engine.submit(body));
+                let _ = reply.send(self.engine.submit(*body));
             }
             Command::Relay { signed, reply } => {
                 let _ = reply.send(self.engine.relay(*signed));

@@ -64,6 +64,7 @@ impl Handle {
     /// It would not apply, or the node is stopping.
     pub async fn submit(&self, body: Body) -> Result<Submitted, SubmitError> {
         let (reply, answer) = oneshot::channel();
+        let body = Box::new(body);
         self.send(Command::Submit { body, reply }).await.map_err(|e| SubmitError(e.to_string()))?;
         answer.await.unwrap_or_else(|_| Err(SubmitError(NodeError::Stopped.to_string())))
     }

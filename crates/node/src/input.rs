@@ -35,7 +35,7 @@ pub enum Command {
     /// Sign this with the account key and submit it.
     Submit {
         /// What to do.
-        body: Body,
+        body: Box<Body>,
         /// The answer.
         reply: oneshot::Sender<Result<Submitted, SubmitError>>,
     },

@@ -73,7 +73,7 @@ pub fn render(shared: &Shared) -> String {
         ),
         ("anthill_tasks_total", "counter", "Tasks run since the start", work.done),
         ("anthill_busy_microseconds_total", "counter", "Time spent in tasks", work.busy_us),
-        ("anthill_peers", "gauge", "Connected peers", net.peers as u64),
+        ("anthill_peers", "gauge", "Connected peers", net.peers),
         ("anthill_bytes_in_total", "counter", "Bytes received in frames", net.bytes_in),
         ("anthill_bytes_out_total", "counter", "Bytes sent in frames", net.bytes_out),
         (

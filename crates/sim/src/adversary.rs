@@ -202,8 +202,9 @@ impl World {
         let Ok(Frame::Consensus(message)) = Frame::from_bytes(bytes) else { return None };
         let votes = read_vote(&message.0).is_some();
         // Two halves hear different things; at some heights all hear of a wrong block.
-        let all = !votes && read_proposal(&message.0).is_some_and(|(height, _, _)| height % 3 == 0);
-        if to % 2 == 0 && !all {
+        let all = !votes
+            && read_proposal(&message.0).is_some_and(|(height, _, _)| height.is_multiple_of(3));
+        if to.is_multiple_of(2) && !all {
             return None;
         }
         self.marks.hit("role: equivocator");

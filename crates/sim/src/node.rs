@@ -71,7 +71,7 @@ impl Node {
             index,
             role: plan.role(index),
             signers: signers(&mut rng),
-            disk: Disk::new(kind, rng.next()),
+            disk: Disk::new(kind, rng.draw()),
             process: None,
             life: 0,
             admitted: index < plan.founders.len(),
@@ -114,7 +114,7 @@ impl Node {
 
     /// Takes an empty disk; the vote key is replaced, as the log of its votes is lost.
     pub fn wipe(&mut self, rng: &mut Rng) {
-        self.disk = Disk::new(crate::plan::DiskKind::Memory, rng.next());
+        self.disk = Disk::new(crate::plan::DiskKind::Memory, rng.draw());
         self.signers.validator = KeyPair::from_seed(rng.bytes32());
         self.tainted = true;
         (self.told_height, self.paid_commits) = (0, 0);

@@ -309,7 +309,7 @@ fn fault(rng: &mut Rng, plan: &Plan) -> Fault {
 fn fault_kind(rng: &mut Rng, plan: &Plan) -> FaultKind {
     let node = rng.below(plan.nodes() as u64) as usize;
     let all = (1u64 << plan.nodes()) - 1;
-    let some = |rng: &mut Rng| (rng.next() & all) as u32;
+    let some = |rng: &mut Rng| (rng.draw() & all) as u32;
     let on_disk = (0..plan.nodes()).filter(|i| plan.disks.get(*i) == Some(&DiskKind::Simulated));
     let on_disk: Vec<usize> = on_disk.collect();
     match rng.below(24) {

@@ -441,7 +441,7 @@ impl World {
                 self.marks.hit("start: from an empty disk");
                 let mut rng = self.rng.clone();
                 self.nodes[node].wipe(&mut rng);
-                self.rng.next();
+                self.rng.draw();
                 self.at(500, Event::Boot(node));
             }
             // Its disk still fails; whoever runs it tries again.
