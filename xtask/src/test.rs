@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{fuzz, run, tidy, wasm};
+use crate::{fuzz, reliability, run, tidy, wasm};
 
 /// Python packages that the tests drive as independent clients, pinned.
 const PYTHON: [&str; 2] = ["openai==3.52.0", "schemathesis==4.32.5"];
@@ -18,6 +18,7 @@ pub fn run(root: &Path) -> Result<(), String> {
     let environment = [("ANTHILL_PYTHON", python.as_str()), ("ANTHILL_MINILM_DIR", &minilm)];
     let all = ["test", "--release", "--workspace", "--locked", "--no-fail-fast"];
     run::run_with(root, "cargo", &all, &environment)?;
+    reliability::canaries(root, true)?;
     fuzz::run(root, &["--seconds", "30", "--jobs", "2"].map(String::from))?;
     wasm::run(root)
 }

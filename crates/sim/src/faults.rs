@@ -154,6 +154,12 @@ impl World {
         of_store && mark.is_some()
     }
 
+    /// True while a crash of the plan lasts.
+    pub(crate) fn is_kept_down(&self, node: usize) -> bool {
+        let mut ordered = self.active.iter().filter_map(|i| self.plan.faults.get(*i));
+        ordered.any(|fault| fault.kind == FaultKind::Crash { node })
+    }
+
     /// True while a fault of the plan is upon the node's disk.
     pub(crate) fn disk_fails(&self, node: usize) -> bool {
         let mut ordered = self.active.iter().filter_map(|i| self.plan.faults.get(*i));

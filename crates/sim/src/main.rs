@@ -233,19 +233,35 @@ fn canaries(arguments: &Arguments) -> Result<(), String> {
     let only = arguments.value("--only");
     let all = anthill_types::canary::Canary::ALL;
     let wanted = all.iter().filter(|(_, name, _)| only.is_none_or(|o| o == *name));
-    let mut found = Vec::new();
+    let mut jobs = Vec::new();
     for (canary, name, what) in wanted {
         let seed = arguments.has("--replay").then(|| recorded(&table, name));
         if seed == Some(None) {
             return Err(format!("{name} has no recorded seed: run without --replay first"));
         }
-        let row = find(*canary, name, what.trim(), seed.flatten());
-        match row.seed {
-            Some(seed) => println!("{name}: found by seed {seed}: {}", row.said),
-            None => println!("{name}: NOT FOUND"),
-        }
-        found.push(row);
+        jobs.push((*canary, *name, what.trim(), seed.flatten()));
     }
+    let threads = arguments.number("--threads")?.unwrap_or(2) as usize;
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let rows = std::sync::Mutex::new(std::collections::BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let place = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some((canary, name, what, seed)) = jobs.get(place).copied() else { return };
+                    let row = find(canary, name, what, seed);
+                    match row.seed {
+                        Some(seed) => println!("{name}: found by seed {seed}: {}", row.said),
+                        None => println!("{name}: NOT FOUND"),
+                    }
+                    rows.lock().unwrap_or_else(|e| e.into_inner()).insert(place, row);
+                }
+            });
+        }
+    });
+    let rows = rows.into_inner().unwrap_or_else(|e| e.into_inner());
+    let found: Vec<_> = rows.into_values().collect();
     let missed: Vec<&str> = found.iter().filter(|f| f.seed.is_none()).map(|f| f.name).collect();
     if let Some(file) = file.filter(|_| !arguments.has("--replay") && only.is_none()) {
         write(file, &(serde_json::to_string_pretty(&to_json(&found)).unwrap_or_default() + "\n"))?;

@@ -426,7 +426,7 @@ impl World {
 
     /// Starts a node's process.
     fn boot(&mut self, node: usize) {
-        if self.nodes[node].process.is_some() || self.nodes[node].left {
+        if self.nodes[node].process.is_some() || self.nodes[node].left || self.is_kept_down(node) {
             return;
         }
         let clock = self.clock(node);
