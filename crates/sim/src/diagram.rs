@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::plan::{Fault, FaultKind, Plan};
+use crate::plan::{Fault, FaultKind, Plan, Role};
 use crate::trace::{Line, What};
 
 const LANE: f64 = 54.0;
@@ -109,8 +109,8 @@ fn bar(svg: &mut String, plan: &Plan, fault: &Fault, scale: &Scale) {
         FaultKind::Loss(_)
         | FaultKind::Duplicate(_)
         | FaultKind::Reorder(_)
-        | FaultKind::Corrupt(_)
-        | FaultKind::Flood => true,
+        | FaultKind::Corrupt(_) => true,
+        FaultKind::Flood => plan.role(node) == Role::Flooder,
     };
     let (x, end) = (scale.x(fault.at), scale.x(fault.until));
     for node in (0..plan.nodes()).filter(|node| hit(*node)) {
