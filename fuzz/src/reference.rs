@@ -75,7 +75,8 @@ impl Worker {
 #[derive(Clone, Debug)]
 struct Waiting {
     submitter: [u8; 32],
-    spec: TaskSpec,
+    directed: Option<[u8; 32]>,
+    needs: Option<[u8; 32]>,
     escrow: u128,
     deadline: u64,
     attempt: u32,
@@ -232,7 +233,8 @@ impl Reference {
             self.burned += fee;
             self.tasks.push(Waiting {
                 submitter: *sender,
-                spec: spec.clone(),
+                directed: spec.directed.map(|node| node.0),
+                needs: spec.needs.map(|needs| needs.0),
                 escrow,
                 deadline: self.height + u64::from(spec.deadline_blocks),
                 attempt: 0,
@@ -259,7 +261,10 @@ impl Reference {
             } else if task.drawn {
                 (task.drawn, task.attempt) = (false, task.attempt + 1);
                 task.next = height + DRAW;
-            } else if workers.iter().any(|(key, worker)| may_run(key, worker, &task.spec)) {
+            } else if workers
+                .iter()
+                .any(|(key, worker)| may_run(key, worker, task.directed, task.needs))
+            {
                 task.drawn = true;
                 task.next = height + REPLY + 1;
             } else {
@@ -270,10 +275,14 @@ impl Reference {
 }
 
 /// Whether a worker may be drawn for a task: all have the same trust here.
-fn may_run(key: &[u8; 32], worker: &Worker, spec: &TaskSpec) -> bool {
-    if let Some(directed) = &spec.directed {
-        return directed.0 == *key && worker.offered > 0;
+fn may_run(
+    key: &[u8; 32],
+    worker: &Worker,
+    directed: Option<[u8; 32]>,
+    needs: Option<[u8; 32]>,
+) -> bool {
+    if let Some(directed) = directed {
+        return directed == *key && worker.offered > 0;
     }
-    let able = spec.needs.as_ref().is_none_or(|needs| worker.capabilities.contains(&needs.0));
-    able && worker.offered > 0
+    needs.is_none_or(|needs| worker.capabilities.contains(&needs)) && worker.offered > 0
 }
