@@ -40,14 +40,18 @@ impl Engine {
         if self.consensus.is_none() || self.started > self.ledger.height() {
             return None;
         }
-        if self.called {
-            return Some(0);
-        }
         let params = &self.ledger.genesis().params;
         let before = self.ledger.tip().map_or(0, |h| h.time_ms);
+        // The chain's time is far ahead of this node's clock: one of them is wrong, and waiting
+        // would take as long as they differ.
+        if before > self.now_ms.saturating_add(MAX_AHEAD_MS) {
+            return Some(0);
+        }
         let (soonest, latest) =
             (before + params.block_interval_ms, before + params.idle_interval_ms);
         let busy = !self.mempool.is_empty() || self.agenda_due;
+        // A peer's word makes nobody begin before the block interval is over.
+        let busy = busy || self.called;
         let reason = if busy { soonest } else { self.epoch_ends_ms.max(soonest) };
         Some(reason.min(latest))
     }
@@ -67,7 +71,7 @@ impl Engine {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let Some(consensus) = &mut self.consensus else { return Ok(()) };
-            let outs = match consensus.step(input, self.now_ms) {
+            let outs = match consensus.step(input, self.steady_ms) {
                 Ok(outs) => outs,
                 // A peer's fault.
                 Err(error @ (ConsensusError::Malformed(_) | ConsensusError::Refused(_))) => {
@@ -92,7 +96,7 @@ impl Engine {
                 self.tell_all(&Frame::Consensus(anthill_types::Bytes(bytes)));
             }
             Out::SetTimer { id, after_ms } => {
-                self.timers.insert(id, self.now_ms + after_ms);
+                self.timers.insert(id, self.steady_ms + after_ms);
             }
             Out::Help { to, height } => self.help(&to, height)?,
             // The peer's status says the same, and `sync` fetches what is missing.

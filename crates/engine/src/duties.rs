@@ -106,7 +106,10 @@ impl Duties {
                 Work::Failed(height)
             }
         };
-        self.work.insert(*id, work);
+        // A task may have been closed meanwhile.
+        if self.tasks.contains_key(id) || self.work.contains_key(id) {
+            self.work.insert(*id, work);
+        }
     }
 
     /// The work that is not running yet; it is taken for running from now on.

@@ -61,6 +61,8 @@ pub struct Engine {
     pub(crate) signers: Signers,
     /// The time of the input that is being handled.
     pub(crate) now_ms: u64,
+    /// Time that never goes back, for waits: a clock that is put right must not stop them.
+    pub(crate) steady_ms: u64,
     settings: Settings,
     /// Something has changed since the last tick that may be a reason to act.
     stirred: bool,
@@ -98,6 +100,7 @@ impl Engine {
             epoch_ends_ms: 0,
             signers,
             now_ms,
+            steady_ms: now_ms,
             settings,
             stirred: true,
             own: BTreeSet::new(),
@@ -115,6 +118,7 @@ impl Engine {
     /// # Errors
     /// The ledger or consensus failed in a way that only a restart (or a person) can mend.
     pub fn handle(&mut self, input: Input, now_ms: u64) -> Result<(), EngineError> {
+        self.steady_ms += now_ms.saturating_sub(self.now_ms);
         self.now_ms = now_ms;
         match input {
             Input::Start => self.replay(),
@@ -150,13 +154,15 @@ impl Engine {
         }
         let repeat = self.repeated_ms.saturating_add(REPEAT_MS);
         let timer = self.timers.values().min().copied();
-        let wakes = [timer, self.begins_at(), self.sync.wake(self.ledger.height())];
-        wakes.into_iter().flatten().fold(repeat, u64::min)
+        let waits = [timer, self.sync.wake(self.ledger.height())];
+        let wait = waits.into_iter().flatten().fold(repeat, u64::min);
+        let wait = self.now_ms + wait.saturating_sub(self.steady_ms);
+        self.begins_at().map_or(wait, |at| at.min(wait))
     }
 
     fn tick(&mut self) -> Result<(), EngineError> {
         self.stirred = false;
-        let now = self.now_ms;
+        let now = self.steady_ms;
         let due: Vec<TimerId> =
             self.timers.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
         for id in due {

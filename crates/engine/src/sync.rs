@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use anthill_consensus::certificate::{Certificate, verify_certificate};
 use anthill_consensus::{In, message_height};
-use anthill_types::{Block, Bytes, NodeKey, Wire};
+use anthill_ledger::TransactionError;
+use anthill_types::{Block, Bytes, NodeKey, SignedTransaction, Wire};
 
 use crate::effect::{Effect, PeerId};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::wire::{Blocks, CommittedBlock, Frame, Request};
 
+/// Transactions of one frame that are looked at; a node sends one.
+const MOST_TRANSACTIONS: usize = 64;
 /// Most blocks in one answer.
 const MOST_BLOCKS: u64 = 64;
 /// Most bytes of blocks in one answer.
@@ -80,11 +83,7 @@ impl Engine {
                 self.agree(In::Message { from, bytes })
             }
             Frame::Transactions(list) => {
-                for signed in list {
-                    if let Err(error) = self.accept_from_peer(signed) {
-                        tracing::debug!(%error, "a peer's transaction was not taken");
-                    }
-                }
+                self.on_transactions(list);
                 Ok(())
             }
             Frame::Status { height, .. } => {
@@ -94,14 +93,29 @@ impl Engine {
         }
     }
 
+    /// Takes a few transactions at a time: each may cost a signature's check, and a wrong one ends
+    /// the list.
+    fn on_transactions(&mut self, list: Vec<SignedTransaction>) {
+        for signed in list.into_iter().take(MOST_TRANSACTIONS) {
+            if let Err(error) = self.accept_from_peer(signed) {
+                tracing::debug!(%error, "a peer's transaction was not taken");
+                if matches!(error, EngineError::Transaction(TransactionError::Signature)) {
+                    return;
+                }
+            }
+        }
+    }
+
     /// Notes how far a peer's chain is.
     pub(crate) fn note_height(&mut self, peer: PeerId, height: u64) {
-        if self.sync.ignored.get(&peer).is_some_and(|until| self.now_ms < *until) {
+        let now = self.steady_ms;
+        self.sync.ignored.retain(|_, until| now < *until);
+        if self.sync.ignored.contains_key(&peer) {
             return;
         }
         self.sync.heights.insert(peer, height);
         if height > self.ledger.height() && self.sync.behind_since == 0 {
-            self.sync.behind_since = self.now_ms;
+            self.sync.behind_since = self.steady_ms;
         }
     }
 
@@ -130,7 +144,7 @@ impl Engine {
         };
         let patient = self.consensus.is_some()
             && theirs == height + 1
-            && self.now_ms.saturating_sub(self.sync.behind_since) < PATIENCE_MS;
+            && self.steady_ms.saturating_sub(self.sync.behind_since) < PATIENCE_MS;
         if self.sync.asking.is_some() || patient {
             return;
         }
@@ -147,25 +161,26 @@ impl Engine {
         if !(reply.is_err() && anthill_types::planted!(StuckFetch)) {
             self.sync.asking = None;
         }
-        self.sync.behind_since = self.now_ms;
+        self.sync.behind_since = self.steady_ms;
         let who = NodeKey(*peer).short();
         let blocks = match reply.and_then(|b| Blocks::from_bytes(&b).map_err(|e| e.to_string())) {
             Ok(blocks) => blocks.blocks,
             Err(error) => {
                 tracing::debug!(peer = who, error, "no blocks came");
-                self.sync.ignore(peer, self.now_ms + IGNORE_MS);
+                self.sync.ignore(peer, self.steady_ms + IGNORE_MS);
                 return Ok(());
             }
         };
-        if blocks.is_empty() {
-            self.sync.ignore(peer, self.now_ms + IGNORE_MS);
-        }
+        let before = self.ledger.height();
         for committed in &blocks {
             if !self.take_block(committed)? {
                 tracing::warn!(peer = who, "a block with a wrong certificate was refused");
-                self.sync.ignore(peer, self.now_ms + IGNORE_MS);
                 break;
             }
+        }
+        // Who gave no next block (none, a wrong or an old one) has claimed too much.
+        if self.ledger.height() == before {
+            self.sync.ignore(peer, self.steady_ms + IGNORE_MS);
         }
         Ok(())
     }

@@ -9,6 +9,10 @@ use thiserror::Error;
 pub const MAX_WAITING: usize = 8192;
 /// Most waiting transactions of one sender.
 pub const MAX_PER_SENDER: usize = 512;
+/// Most bytes of one sender's waiting duties: a quarter of what a block takes.
+pub const MAX_DUTY_BYTES_PER_SENDER: usize = 512 * 1024;
+/// Blocks after which transactions that wait behind a missing one are dropped.
+pub const MAX_GAP_BLOCKS: u32 = 32;
 /// How far ahead of the account's next sequence number a transaction may be.
 pub const MAX_AHEAD: u64 = 65_536;
 /// Most waiting bytes.
@@ -43,6 +47,9 @@ pub struct Mempool {
     accounts: BTreeMap<AccountId, BTreeMap<u64, SignedTransaction>>,
     known: BTreeSet<Digest>,
     bytes: usize,
+    duty_bytes: BTreeMap<AccountId, usize>,
+    /// For how many blocks the next transaction of an account has been missing.
+    gaps: BTreeMap<AccountId, u32>,
 }
 
 impl Mempool {
@@ -89,14 +96,22 @@ impl Mempool {
         if transaction.body.is_duty() {
             let sender = transaction.sender;
             let waiting = self.duties.iter().filter(|d| d.transaction.sender == sender).count();
-            if waiting >= MAX_PER_SENDER {
+            let held = self.duty_bytes.get(&sender).copied().unwrap_or(0);
+            if waiting >= MAX_PER_SENDER || held + size > MAX_DUTY_BYTES_PER_SENDER.max(size) {
                 return Err(MempoolError::SenderFull(waiting));
             }
+            *self.duty_bytes.entry(sender).or_default() += size;
             self.duties.push_back(signed);
         } else {
             let given = transaction.sequence;
             if given < due || given - due > MAX_AHEAD {
                 return Err(MempoolError::Sequence { given, due });
+            }
+            // What waits behind a missing transaction may take half of the room: the rest is for what
+            // can apply.
+            let has_gap = given > self.next_sequence(&transaction.sender, due);
+            if has_gap && self.known.len() >= MAX_WAITING / 2 {
+                return Err(MempoolError::Full(self.known.len()));
             }
             let queue = self.accounts.entry(transaction.sender).or_default();
             if queue.len() >= MAX_PER_SENDER && !anthill_types::planted!(UnboundedSender) {
@@ -162,18 +177,73 @@ impl Mempool {
             if queue.first_key_value().is_some_and(|(s, first)| *s == next && !is_live(first)) {
                 queue.clear();
             }
+            let gap = queue.first_key_value().is_some_and(|(first, _)| *first > next);
+            let blocks = self.gaps.get(sender).map_or(0, |n| n + 1);
+            if gap && blocks < MAX_GAP_BLOCKS {
+                self.gaps.insert(*sender, blocks);
+            } else {
+                self.gaps.remove(sender);
+                if gap {
+                    queue.clear();
+                }
+            }
         }
         self.accounts.retain(|_, queue| !queue.is_empty());
         let waiting = self.duties.iter().chain(self.accounts.values().flat_map(|q| q.values()));
         (self.known, self.bytes) = (BTreeSet::new(), 0);
+        self.duty_bytes.clear();
         for signed in waiting {
+            let size = signed.to_bytes().len();
             self.known.insert(signed.id());
-            self.bytes += signed.to_bytes().len();
+            self.bytes += size;
+            if signed.transaction.body.is_duty() {
+                *self.duty_bytes.entry(signed.transaction.sender).or_default() += size;
+            }
         }
     }
 
     /// All waiting transactions, to send again to peers that may have missed them.
     pub fn waiting(&self) -> impl Iterator<Item = &SignedTransaction> {
         self.duties.iter().chain(self.accounts.values().flat_map(|q| q.values()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anthill_types::{Amount, Body, Signature, Transaction};
+
+    fn transfer(sender: u8, sequence: u64) -> SignedTransaction {
+        let sender = AccountId([sender; 32]);
+        let body = Body::Transfer { to: sender, amount: Amount(1) };
+        let transaction = Transaction { sender, sequence, body };
+        SignedTransaction { transaction, signature: Signature([0; 64]) }
+    }
+
+    #[test]
+    fn what_waits_behind_a_gap_leaves_room_for_the_rest() {
+        let mut pool = Mempool::default();
+        let per_sender = MAX_PER_SENDER as u64;
+        let senders = (MAX_WAITING / MAX_PER_SENDER) as u8;
+        let taken = (0..senders)
+            .flat_map(|sender| (1..=per_sender).map(move |sequence| transfer(sender, sequence)))
+            .filter(|signed| pool.add(signed.clone(), 0).is_ok())
+            .count();
+        assert_eq!(taken, MAX_WAITING / 2);
+        // What is due gets in all the same.
+        assert_eq!(pool.add(transfer(200, 0), 0), Ok(true));
+    }
+
+    #[test]
+    fn what_waits_behind_a_gap_is_dropped_in_time() {
+        let mut pool = Mempool::default();
+        pool.add(transfer(1, 5), 0).unwrap();
+        pool.add(transfer(2, 0), 0).unwrap();
+        for block in 0..=MAX_GAP_BLOCKS {
+            assert!(pool.len() == 2 || block == MAX_GAP_BLOCKS, "{block}");
+            pool.prune(&[], &|_| 0, &|_| true);
+        }
+        assert_eq!(pool.len(), 1);
+        assert!(pool.contains(&transfer(2, 0).id()));
     }
 }

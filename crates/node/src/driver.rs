@@ -141,7 +141,10 @@ impl Driver {
             }
             NetEvent::Request { bytes, reply, .. } => {
                 if let Ok(request) = Request::from_bytes(&bytes) {
-                    let _ = reply.send(self.engine.answer(&request)?);
+                    match self.engine.answer(&request) {
+                        Ok(answer) => drop(reply.send(answer)),
+                        Err(error) => tracing::warn!(%error, "a peer's request has no answer"),
+                    }
                 }
             }
             NetEvent::Gossip { from, bytes } => self.on_gossip(from, &bytes)?,

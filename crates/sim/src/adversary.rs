@@ -82,10 +82,9 @@ impl World {
             self.adversary.skipped.insert((node, task.id));
         }
         // Now and then it is the cost alone that is wrong.
-        if role == Role::Liar && salt[0] < 40 {
+        if role == Role::Liar && salt[0] < 80 && result.cost != task.spec.cost_limit {
+            self.marks.hit("role: liar about the cost alone");
             result.cost = task.spec.cost_limit;
-            result.output =
-                if result.cost == task.spec.cost_limit { Cid(salt) } else { result.output };
         } else {
             result.output = Cid(salt);
         }
@@ -345,19 +344,30 @@ impl World {
 
     /// A forger's answer to a request for blocks.
     pub(crate) fn forge_answer(&mut self, node: usize, reply: Vec<u8>) -> Vec<u8> {
+        let old = self.old_block(node);
         if self.nodes[node].role != Role::Forger || self.healed {
             self.marks.hit("sync: blocks fetched");
             return reply;
         }
         self.marks.hit("sync: a wrong answer");
         let Ok(mut blocks) = Blocks::from_bytes(&reply) else { return reply };
-        match self.adversary.rng.below(4) {
+        match self.adversary.rng.below(5) {
             0 => return vec![0x80; 9],
+            // Right, and of no use: it must not be asked again and again.
+            3 => blocks.blocks = old.into_iter().collect(),
             1 => blocks.blocks.clear(),
             2 => blocks.blocks.iter_mut().for_each(thin),
             _ => blocks.blocks.iter_mut().for_each(empty),
         }
         blocks.to_bytes()
+    }
+
+    /// The first block of a forger's chain.
+    fn old_block(&self, node: usize) -> Option<CommittedBlock> {
+        let process = self.nodes[node].process.as_ref().filter(|_| !self.healed)?;
+        let (block, certificate) = process.engine.ledger().block(1).ok()??;
+        let block = Bytes(block.to_bytes());
+        Some(CommittedBlock { block, certificate: Bytes(certificate) })
     }
 
     /// Flooders send garbage, orders of unknown accounts, and their own far ahead of their turn.

@@ -145,6 +145,7 @@ impl Record {
             "simulated_ms": self.simulated_ms,
             "events": self.events,
             "repeated": self.repeated,
+            "planned_faults": self.marks.get("plan: fault begun").copied().unwrap_or(0),
             "faults": faults,
             "marks": marks,
         });

@@ -106,6 +106,11 @@ impl Checks {
     }
 }
 
+/// True for subjects that were seen in a block's writes.
+fn is_written(subject: &Subject) -> bool {
+    matches!(subject, Subject::Credits(_) | Subject::Epoch(_) | Subject::Task(_))
+}
+
 impl World {
     /// A node says that a block is on its disk.
     pub(crate) fn committed(&mut self, node: usize, block: &Block, writes: &Batch) {
@@ -452,7 +457,15 @@ impl World {
         let Some(subject) = self.subject(node) else { return };
         let Some(process) = &self.nodes[node].process else { return };
         let ledger = process.engine.ledger();
-        let Ok(proof) = anthill_engine::proofs::build(ledger, &subject) else { return };
+        let newest = ledger.height() == self.checks.newest();
+        let proof = match anthill_engine::proofs::build(ledger, &subject) {
+            Ok(proof) => proof,
+            // What a block has written can be proved by whoever has the block.
+            Err(error) if newest && is_written(&subject) => {
+                return self.breaks(format!("node {node} cannot prove {subject}: {error}"));
+            }
+            Err(_) => return,
+        };
         let pin = self.genesis.hash();
         let honest = match anthill_light::verify(&proof, Some(&pin)) {
             Ok(verified) => verified,

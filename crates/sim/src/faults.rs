@@ -15,6 +15,7 @@ impl World {
         }
         self.note(None, || format!("begins: {fault}"));
         self.active.push(index);
+        self.marks.hit("plan: fault begun");
         match fault.kind {
             FaultKind::Crash { node } => {
                 self.hit_if_up(node, "fault: crash");

@@ -21,6 +21,9 @@ const USAGE: &str = "usage: anthill-sim COMMAND
   canaries [--table FILE] [--replay] [--only NAME]
                       plant each known bug and look for it (needs --cfg canary)";
 
+/// Events shown of a run that breaks.
+const LAST_EVENTS: usize = 40;
+
 struct Arguments(Vec<String>);
 
 impl Arguments {
@@ -90,7 +93,8 @@ fn campaign(arguments: &Arguments) -> Result<(), String> {
     let done = seeds(first, threads, &over, &quiet);
     report(first, &done, begun.elapsed());
     if let Some(broken) = done.broken.first() {
-        return Err(explain(broken.seed));
+        let said = broken.broken.clone().unwrap_or_default();
+        return Err(explain(broken.seed, &said));
     }
     if let Some(file) = file {
         record.add(&done);
@@ -125,23 +129,36 @@ fn report(first: u64, done: &Campaign, spent: Duration) {
 }
 
 /// Shrinks a failure and says how to replay it.
-fn explain(seed: u64) -> String {
+fn explain(seed: u64, said: &str) -> String {
     let (changes, last) = shrink(seed);
     let plan = changes.plan(seed);
     let mut text = format!(
         "seed {seed} breaks: {}\nleft after shrinking: {} faults, {} dishonest founders\n",
-        last.broken.unwrap_or_default(),
+        last.broken.unwrap_or(format!("{said} (not in a second run)")),
         plan.faults.len(),
         plan.dishonest()
     );
     for fault in &plan.faults {
         text.push_str(&format!("  {fault}\n"));
     }
+    text.push_str(&last_events(plan));
     text.push_str(&format!(
         "replay: cargo run --release -p anthill-sim -- replay {seed}{}",
         changes.arguments()
     ));
     text
+}
+
+/// The end of a run's log, without its messages.
+fn last_events(plan: Plan) -> String {
+    let mut world = World::new(plan);
+    world.trace.keep = true;
+    world.run();
+    let told = |w: &What| matches!(w, What::Note(_) | What::Commit { .. });
+    let lines: Vec<String> =
+        world.trace.lines.iter().filter(|l| told(&l.what)).map(ToString::to_string).collect();
+    let from = lines.len().saturating_sub(LAST_EVENTS);
+    lines.get(from..).unwrap_or_default().join("\n") + "\n"
 }
 
 fn replay(arguments: &Arguments) -> Result<(), String> {

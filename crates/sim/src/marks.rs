@@ -34,8 +34,9 @@ pub const FAULTS: [&str; 26] = [
 ];
 
 /// Branches of the protocol that a campaign must have taken.
-pub const BRANCHES: [&str; 34] = [
+pub const BRANCHES: [&str; 35] = [
     "role: liar",
+    "role: liar about the cost alone",
     "role: colluding liar",
     "role: free-rider",
     "role: equivocator",

@@ -333,10 +333,15 @@ impl World {
         let clock = self.clock(node);
         let Some(process) = self.nodes[node].process.as_mut() else { return };
         let result = process.engine.handle(input, clock);
-        if let Err(error) = result {
-            return self.died(node, &error);
+        match result {
+            Ok(()) => self.after_step(node),
+            Err(error) => {
+                // What was decided before the failure is told, as the node's driver does.
+                let effects = process.engine.take_effects();
+                effects.into_iter().for_each(|effect| self.carry_out(node, effect));
+                self.died(node, &error);
+            }
         }
-        self.after_step(node);
     }
 
     /// Carries out what a step of a process wants, and plans its next tick.

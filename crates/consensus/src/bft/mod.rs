@@ -463,7 +463,18 @@ impl Bft {
             return Ok(());
         }
         if let Some((certificate, block)) = self.pending.take_if(|(c, _)| c.block_hash == hash) {
-            return self.accept(certificate, block, ok);
+            // This verdict may be on the proposal, which is held against more than the block itself
+            // (its proposer, the clock): a decided block is then looked at once more.
+            let proposed = self.host.blocks.get_mut(&hash).filter(|b| b.valid.is_none());
+            let Some(proposed) = proposed.filter(|_| !ok) else {
+                return self.accept(certificate, block, ok);
+            };
+            proposed.valid = Some(false);
+            let Certificate { height, round, .. } = certificate;
+            let bytes = block.clone();
+            self.host.outs.push(Out::Verify { height, round, proposer: None, hash, block: bytes });
+            self.pending = Some((certificate, block));
+            return Ok(());
         }
         let Some(block) = self.host.blocks.get_mut(&hash).filter(|b| b.valid.is_none()) else {
             return Ok(());
