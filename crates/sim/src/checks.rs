@@ -447,8 +447,12 @@ impl World {
 
     /// The light client asks a random node, and then believes nothing that was altered.
     pub(crate) fn probe(&mut self) {
-        let up: Vec<usize> =
-            self.nodes.iter().filter(|n| n.process.is_some()).map(|n| n.index).collect();
+        let up: Vec<usize> = self
+            .nodes
+            .iter()
+            .filter(|n| n.process.is_some() && !n.tainted)
+            .map(|n| n.index)
+            .collect();
         let Some(node) = self.checks.rng.pick(&up).copied() else { return };
         let longest = self.nodes[node].process.as_ref().map_or(0, |p| p.engine.longest_queue());
         if longest > MAX_PER_SENDER {

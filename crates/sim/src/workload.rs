@@ -34,8 +34,12 @@ impl World {
             return;
         }
         self.invite();
-        let running: Vec<usize> =
-            self.nodes.iter().filter(|n| n.process.is_some()).map(|n| n.index).collect();
+        let running: Vec<usize> = self
+            .nodes
+            .iter()
+            .filter(|n| n.process.is_some() && !n.tainted)
+            .map(|n| n.index)
+            .collect();
         if let Some(node) = self.workload.rng.pick(&running).copied() {
             let body = self.body(node);
             self.submit(node, body);
@@ -122,7 +126,7 @@ impl World {
     }
 
     fn admit(&mut self, index: usize) {
-        let host = self.nodes.iter().find(|n| n.process.is_some() && n.role.is_honest());
+        let host = self.nodes.iter().find(|n| n.process.is_some() && n.is_sound());
         let Some(host) = host.map(|n| n.index) else { return };
         let signed = {
             let (issuer, node) = (&self.nodes[host], &self.nodes[index]);

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use anthill_engine::{Effect, Input};
@@ -240,10 +241,13 @@ impl World {
 
     fn step(&mut self, event: Event) {
         match event {
+            Event::Input(node, life, delivery) if self.nodes[node].tainted => {
+                self.guarded(node, |world| world.deliver(node, life, delivery));
+            }
             Event::Input(node, life, delivery) => self.deliver(node, life, delivery),
             Event::Begin(index) => self.begin_fault(index),
             Event::End(index) => self.end_fault(index),
-            Event::Boot(node) => self.boot(node),
+            Event::Boot(node) => self.guarded(node, |world| world.boot(node)),
             Event::Work => self.work(),
             Event::Probe => {
                 self.probe();
@@ -252,6 +256,22 @@ impl World {
             Event::Flood => self.flood(),
             Event::Heal => self.heal(),
         }
+    }
+
+    /// redb may panic on bytes that it never wrote (`docs/CRASHES.md`). On a disk that misplaces
+    /// writes a panic is the end of the process, as it is outside the simulation; on a sound one it
+    /// is the end of the run.
+    fn guarded(&mut self, node: usize, act: impl FnOnce(&mut Self)) {
+        let acted = catch_unwind(AssertUnwindSafe(|| act(self)));
+        let Err(panic) = acted else { return };
+        if !self.nodes[node].tainted {
+            resume_unwind(panic);
+        }
+        self.marks.hit("start: after a panic of the store");
+        let process = self.nodes[node].process.take();
+        // Closing the store may panic as well.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(process)));
+        self.ended(node, None);
     }
 
     fn heal(&mut self) {
@@ -479,11 +499,19 @@ impl World {
 
     /// A process ends at once; with `power` the disk loses what was not synced.
     pub(crate) fn crash(&mut self, node: usize, power: Option<Crash>) {
-        let this = &mut self.nodes[node];
-        if this.process.take().is_none() {
-            return;
+        let Some(process) = self.nodes[node].process.take() else { return };
+        let closed = catch_unwind(AssertUnwindSafe(|| drop(process)));
+        if let Err(panic) = closed
+            && !self.nodes[node].tainted
+        {
+            resume_unwind(panic);
         }
-        this.disk.end_process(power);
+        self.ended(node, power);
+    }
+
+    /// What the end of a process brings: its disk as the next one finds it, and lost connections.
+    fn ended(&mut self, node: usize, power: Option<Crash>) {
+        self.nodes[node].disk.end_process(power);
         self.note(Some(node), || "ends".into());
         self.trace.fold(self.now, node, 5, &[]);
         let gone = self.nodes[node].life;
