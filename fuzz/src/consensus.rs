@@ -51,6 +51,8 @@ struct Host {
     log: Vec<Vec<u8>>,
     timers: BTreeSet<TimerId>,
     asked: Vec<In>,
+    /// Blocks called invalid: a node never builds one of those itself.
+    refused: BTreeSet<[u8; 32]>,
     sent: Vec<Vec<u8>>,
     /// What this validator has signed, by kind, height and round.
     signed: BTreeMap<(u8, u64, u32), Option<Vec<u8>>>,
@@ -66,6 +68,7 @@ pub fn run(data: &[u8]) {
         log: Vec::new(),
         timers: BTreeSet::new(),
         asked: Vec::new(),
+        refused: BTreeSet::new(),
         sent: Vec::new(),
         signed: BTreeMap::new(),
     };
@@ -143,8 +146,13 @@ impl Host {
         let timer = TimerKind::Rebroadcast;
         match self.asked.pop() {
             Some(In::Verified { hash, .. }) => {
-                self.feed(In::Verified { hash, ok: !input.byte().is_multiple_of(8) });
+                let ok = !input.byte().is_multiple_of(8);
+                if !ok {
+                    self.refused.insert(hash);
+                }
+                self.feed(In::Verified { hash, ok });
             }
+            Some(In::Built { hash, .. }) if self.refused.contains(&hash) => {}
             Some(built) => self.feed(built),
             None => self.feed(In::Timer(TimerId {
                 height: self.height,
