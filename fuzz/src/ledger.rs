@@ -63,7 +63,7 @@ fn genesis() -> Genesis {
         name: "reference".into(),
         time_ms: 1000,
         params: ChainParams {
-            epoch_ms: u64::MAX,
+            epoch_ms: 30 * 24 * 3600 * 1000,
             base_fee: BASE_FEE as u64,
             unit_price: UNIT_PRICE as u64,
             missed_reveal: Amount(MISSED),

@@ -395,15 +395,23 @@ fn texts(at: usize, good: &[u8], text: &str) -> Vec<(&'static str, Vec<u8>, Faul
 }
 
 /// What is no array, or one with another head.
+/// Where the items of an array of fewer than 256 begin.
+fn past_head(array: &[u8]) -> usize {
+    if array[0] & 31 == 24 { 2 } else { 1 }
+}
+
 fn arrays(at: usize, good: &[u8]) -> Vec<(&'static str, Vec<u8>, Fault)> {
     let mut all = others(at, "array", &["an array"]);
-    let count = u64::from(good[0] & 31);
+    let count = match good[0] & 31 {
+        24 => u64::from(good[1]),
+        small => u64::from(small),
+    };
     all.push((
         "a longer head",
-        [longer_head(4, count), good[1..].to_vec()].concat(),
+        [longer_head(4, count), good[past_head(good)..].to_vec()].concat(),
         Fault::NotCanonical,
     ));
-    let open = [&[0x9f][..], &good[1..], &[0xff]].concat();
+    let open = [&[0x9f][..], &good[past_head(good)..], &[0xff]].concat();
     all.push(("an array without a length", open, Fault::NotCanonical));
     all
 }
@@ -411,10 +419,10 @@ fn arrays(at: usize, good: &[u8]) -> Vec<(&'static str, Vec<u8>, Fault)> {
 fn tuples(items: &[Shape], at: usize, good: &[u8]) -> Vec<(&'static str, Vec<u8>, Fault)> {
     let mut all = arrays(at, good);
     let count = items.len();
-    let more = [head(4, count as u64 + 1), good[1..].to_vec(), vec![0xf6]].concat();
+    let more = [head(4, count as u64 + 1), good[past_head(good)..].to_vec(), vec![0xf6]].concat();
     all.push(("one field more", more, Fault::NotCanonical));
     let last = items[count - 1].sample().len();
-    let less = [&head(4, count as u64 - 1)[..], &good[1..good.len() - last]].concat();
+    let less = [&head(4, count as u64 - 1)[..], &good[past_head(good)..good.len() - last]].concat();
     all.push(("one field less", less, Fault::Missing { field: count - 1, at }));
     // A field that may be null may also be absent to a decoder; the first other one is missed.
     let required = items.iter().position(|item| !matches!(item, Shape::Option(..)));

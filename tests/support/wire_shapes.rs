@@ -25,8 +25,8 @@ pub fn header() -> Shape {
 }
 
 pub fn params() -> Shape {
-    let mut all = vec![u64(); 17];
-    for at in [6, 12, 14, 15] {
+    let mut all = vec![u64(); 48];
+    for at in [6, 12, 14, 15, 34, 37, 38, 40, 41] {
         all[at] = amount();
     }
     fields(all)

@@ -40,15 +40,13 @@ impl Engine {
         if self.consensus.is_none() || self.started > self.ledger.height() {
             return None;
         }
-        let params = &self.ledger.genesis().params;
         let before = self.ledger.tip().map_or(0, |h| h.time_ms);
         // The chain's time is far ahead of this node's clock: one of them is wrong, and waiting
         // would take as long as they differ.
         if before > self.now_ms.saturating_add(MAX_AHEAD_MS) {
             return Some(0);
         }
-        let (soonest, latest) =
-            (before + params.block_interval_ms, before + params.idle_interval_ms);
+        let (soonest, latest) = (before + self.pace.busy_ms, before + self.pace.idle_ms);
         let busy = !self.mempool.is_empty() || self.agenda_due;
         // A peer's word makes nobody begin before the block interval is over.
         let busy = busy || self.called;

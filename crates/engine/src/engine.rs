@@ -41,6 +41,15 @@ impl Default for Settings {
     }
 }
 
+/// Milliseconds between blocks, as governed.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Pace {
+    /// When there is something to do.
+    pub busy_ms: u64,
+    /// Otherwise.
+    pub idle_ms: u64,
+}
+
 /// One node as a state machine.
 pub struct Engine {
     pub(crate) ledger: Ledger,
@@ -56,6 +65,8 @@ pub struct Engine {
     pub(crate) sync: Sync,
     pub(crate) beacon: Option<(u64, BeaconChain)>,
     pub(crate) agenda_due: bool,
+    /// The governed intervals between blocks.
+    pub(crate) pace: Pace,
     /// When the running epoch ends, in milliseconds since the Unix epoch.
     pub(crate) epoch_ends_ms: u64,
     pub(crate) signers: Signers,
@@ -97,6 +108,7 @@ impl Engine {
             sync: Sync::default(),
             beacon,
             agenda_due: true,
+            pace: Pace::default(),
             epoch_ends_ms: 0,
             signers,
             now_ms,
@@ -394,7 +406,9 @@ impl Engine {
 
     fn note_epoch(&mut self) -> Result<(), EngineError> {
         let state = self.ledger.state()?;
-        self.epoch_ends_ms = state.chain().epoch_start_ms + state.params()?.epoch_ms;
+        let params = state.params()?;
+        self.epoch_ends_ms = state.chain().epoch_start_ms.saturating_add(params.epoch_ms);
+        self.pace = Pace { busy_ms: params.block_interval_ms, idle_ms: params.idle_interval_ms };
         Ok(())
     }
 

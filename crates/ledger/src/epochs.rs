@@ -45,7 +45,15 @@ fn record(node: &NodeRecord, timestamp: u64) -> Record {
 }
 
 fn poei_params(params: &ChainParams) -> Params {
-    Params { base_pool: params.base_pool.0, e_ref: params.e_ref, ..Params::default() }
+    Params {
+        e_ref: params.e_ref,
+        kappa: params.kappa,
+        weights: [params.weight_e, params.weight_q, params.weight_i, params.weight_t],
+        threshold: params.trust_threshold,
+        memory: params.score_memory,
+        parent_ratio: params.parent_ratio,
+        base_pool: params.base_pool.0,
+    }
 }
 
 fn close(state: &mut State<'_>, params: &ChainParams) -> Result<EpochRecord, LedgerError> {

@@ -97,6 +97,9 @@ pub enum LedgerError {
     /// The genesis is not usable.
     #[error("genesis: {0}")]
     Genesis(&'static str),
+    /// The genesis has a parameter that cannot be.
+    #[error("genesis: {0}")]
+    Param(#[from] anthill_types::params::ParamError),
     /// The stored rows and the stored root differ.
     #[error(
         "the state's rows give root {found}, but block {height} says {expected}: restore from a backup"

@@ -32,6 +32,7 @@ pub fn apply(state: &mut State<'_>, genesis: &Genesis) -> Result<(), LedgerError
 }
 
 fn check(genesis: &Genesis) -> Result<(), LedgerError> {
+    genesis.params.check()?;
     if genesis.version != 1 {
         return Err(LedgerError::Genesis("only version 1 is known"));
     }

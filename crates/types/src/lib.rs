@@ -13,6 +13,7 @@ pub mod genesis;
 pub mod hash;
 pub mod ids;
 pub mod keys;
+pub mod params;
 pub mod state;
 pub mod task;
 #[cfg(feature = "test-utils")]
@@ -22,11 +23,12 @@ pub mod wire;
 
 pub use amount::Amount;
 pub use block::{Block, Header, OptionalRoot, Validator, ValidatorSet};
-pub use genesis::{ChainParams, Genesis, GenesisBalance, GenesisNode};
+pub use genesis::{Genesis, GenesisBalance, GenesisNode};
 pub use ids::{
     AccountId, BeaconValue, BlockHash, Bytes, Cid, Digest, GenesisHash, NodeKey, Signature, TaskId,
     ValidatorKey,
 };
+pub use params::ChainParams;
 pub use task::{Receipt, TaskSpec, program};
 pub use transaction::{
     Admission, Admit, Body, Commit, Reveal, SignedAdmission, SignedTransaction, Transaction,

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::ids::to_hex;
+use crate::params::ParamChange;
 use crate::state::{
     Account, ChainState, CommitteeVote, DoubtReason, EpochCounts, EpochRecord, EpochRow,
     NodeRecord, Payment, PaymentReason, Phase, Replica, Supply, TaskRecord, TaskResult,
@@ -190,10 +191,17 @@ structs! {
     }
     Block { header, transactions }
     ChainParams {
-        block_interval_ms, idle_interval_ms, epoch_ms, challenge_epochs, unit_price, base_fee,
-        min_bond, worker_share, audit_rate, proven_trust, committee, slash_wrong, missed_reveal,
-        reply_blocks, challenge_deposit, base_pool, e_ref,
+        block_interval_ms, idle_interval_ms, epoch_ms, challenge_epochs, unit_price,
+        base_fee, min_bond, worker_share, audit_rate, proven_trust, committee, slash_wrong,
+        missed_reveal, reply_blocks, challenge_deposit, base_pool, e_ref, kappa, weight_e,
+        weight_q, weight_i, weight_t, trust_threshold, score_memory, parent_ratio,
+        adaptive_weights, slash_equivocation, unbonding_epochs, max_validators, jail_epochs,
+        missed_blocks, quorum, voting_epochs, delay_epochs, proposal_deposit,
+        identity_epochs, identity_kinds, link_fee, name_price, name_epochs,
+        denomination_fee, property_fee, channel_epochs, vn_max, aro_interval_ms,
+        cpu_threshold, sync_ttl_ms, delegator_share,
     }
+    ParamChange { id, value }
     GenesisNode { account, node, validator, beacon_head, bond, offered, capabilities }
     GenesisBalance { account, amount }
     Genesis { version, name, time_ms, params, nodes, balances, beacon }
