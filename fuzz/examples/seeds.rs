@@ -76,12 +76,13 @@ fn main() {
         proof: Bytes(tree.prove(&[9]).to_bytes()),
     };
     let bundle = Bundle {
-        magic: "anthill-proof/1".into(),
+        magic: "anthill-proof/2".into(),
         subject: "credits:1".into(),
         genesis,
         header: small::<Header>(),
         certificate: Bytes(certificate.to_bytes()),
         entries: vec![entry],
+        handovers: Vec::new(),
     };
     door(Bundle::NAME, &bundle.to_bytes());
     door("consensus message", &anthill_consensus::catch_up_message(&certificate, &[7; 40]));

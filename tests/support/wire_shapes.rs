@@ -82,6 +82,31 @@ pub fn signed_admission() -> Shape {
     fields(vec![admission(), signature()])
 }
 
+/// A number that no body has.
+const UNUSED_BODY: u64 = 200;
+
+/// The bodies about stake.
+fn stake_bodies() -> Vec<(u64, Vec<Shape>)> {
+    vec![
+        (30, vec![amount()]),
+        (31, vec![id("node key"), amount()]),
+        (32, vec![id("node key"), amount()]),
+        (33, vec![id("node key"), u64(), Shape::Index(2)]),
+        (34, vec![Shape::Bool]),
+        (35, vec![evidence()]),
+    ]
+}
+
+pub fn evidence() -> Shape {
+    let statement = fields(vec![Shape::Blob, signature()]);
+    fields(vec![id("validator key"), Shape::Index(1), statement.clone(), statement])
+}
+
+pub fn unbonding() -> Shape {
+    let pool = fields(vec![amount(), amount()]);
+    fields(vec![id("node key"), u64(), Shape::Index(2), pool])
+}
+
 /// Every body of a transaction, by its number.
 pub fn bodies() -> Vec<Shape> {
     let admit = fields(vec![
@@ -109,8 +134,9 @@ pub fn bodies() -> Vec<Shape> {
         vec![id("task id")],
         vec![id("beacon value"), u64()],
     ];
-    let body = |(number, fields)| Shape::Variant(10, number as u64, fields);
-    all.into_iter().enumerate().map(body).collect()
+    let numbered = all.into_iter().enumerate().map(|(at, fields)| (at as u64, fields));
+    let body = |(number, fields)| Shape::Variant(UNUSED_BODY, number, fields);
+    numbered.chain(stake_bodies()).map(body).collect()
 }
 
 pub fn transaction(body: Shape) -> Shape {
@@ -118,14 +144,19 @@ pub fn transaction(body: Shape) -> Shape {
 }
 
 pub fn reasons() -> Vec<Shape> {
-    let all = [vec![id("task id")], vec![u64()], vec![id("task id"), id("node key")]];
-    let reason = |(number, fields)| Shape::Variant(3, number as u64, fields);
+    let all = [
+        vec![id("task id")],
+        vec![u64()],
+        vec![id("task id"), id("node key")],
+        vec![u64(), id("node key")],
+    ];
+    let reason = |(number, fields)| Shape::Variant(4, number as u64, fields);
     all.into_iter().enumerate().map(reason).collect()
 }
 
 pub fn payment(reason: Shape) -> Shape {
     let before = [u64(), id("account id"), id("node key"), amount(), amount(), u64()];
-    fields([&before[..], &[reason]].concat())
+    fields([&before[..], &[reason, amount()]].concat())
 }
 
 pub fn node_record() -> Shape {
@@ -146,6 +177,10 @@ pub fn node_record() -> Shape {
         list(vec![digest()]),
         id("beacon value"),
         u64(),
+        fields(vec![amount(), amount()]),
+        Shape::Bool,
+        u64(),
+        u64(),
     ])
 }
 
@@ -160,7 +195,7 @@ pub fn phases() -> Vec<Shape> {
         vec![u32()],
         vec![u32(), u64(), u64(), u64()],
         vec![Shape::Index(4), u32(), committee, some(id("account id")), u64()],
-        vec![result(), u64(), Shape::Bool],
+        vec![result(), u64(), Shape::Bool, u64()],
         vec![result(), u64()],
         vec![u64()],
     ];
@@ -186,6 +221,8 @@ pub fn task_record(phase: Shape) -> Shape {
         amount(),
         list(vec![replica]),
         phase,
+        fields(vec![u64(), u64()]),
+        amount(),
     ])
 }
 

@@ -6,7 +6,10 @@ use anthill_consensus::certificate::Certificate;
 use anthill_consensus::{ConsensusError, In, Out, catch_up_message};
 use anthill_store::Batch;
 use anthill_types::block::{MAX_BLOCK_BYTES, MAX_TRANSACTIONS};
-use anthill_types::{AccountId, BeaconValue, Block, BlockHash, Body, Wire};
+use anthill_types::stake::{Evidence, SignedStatement, StatementKind};
+use anthill_types::{
+    AccountId, BeaconValue, Block, BlockHash, Body, Bytes, Signature, ValidatorKey, Wire,
+};
 
 use crate::beacon::BeaconChain;
 use crate::effect::Effect;
@@ -91,7 +94,7 @@ impl Engine {
     fn carry_out(&mut self, out: Out) -> Result<Option<In>, EngineError> {
         match out {
             Out::Broadcast(bytes) => {
-                self.tell_all(&Frame::Consensus(anthill_types::Bytes(bytes)));
+                self.tell_all(&Frame::Consensus(Bytes(bytes)));
             }
             Out::SetTimer { id, after_ms } => {
                 self.timers.insert(id, self.steady_ms + after_ms);
@@ -100,8 +103,9 @@ impl Engine {
             // The peer's status says the same, and `sync` fetches what is missing.
             Out::Behind { peer, height } => self.note_height(peer, height.saturating_sub(1)),
             Out::Evidence(evidence) => {
-                let validator = anthill_types::ValidatorKey(evidence.validator);
+                let validator = ValidatorKey(evidence.validator);
                 tracing::warn!(%validator, height = evidence.height, "a validator contradicted itself");
+                self.accuse(&evidence);
                 self.emit(Effect::Evidence(Box::new(evidence)));
             }
             Out::CancelTimer(id) => {
@@ -130,6 +134,32 @@ impl Engine {
             }
         }
         Ok(None)
+    }
+
+    /// Brings evidence of contradictory votes before the chain. (Two proposals for
+    /// one round cost a round at most, and are not punished.)
+    fn accuse(&mut self, evidence: &anthill_consensus::Evidence) {
+        if evidence.first.kind != StatementKind::Vote.word() {
+            return;
+        }
+        let statement = |s: &anthill_consensus::Statement| SignedStatement {
+            body: Bytes(s.body.clone()),
+            signature: Signature(s.signature),
+        };
+        let body = Body::Evidence(Evidence {
+            validator: ValidatorKey(evidence.validator),
+            kind: StatementKind::Vote,
+            first: statement(&evidence.first),
+            second: statement(&evidence.second),
+        });
+        let sender = AccountId(self.signers.validator_key().0);
+        let signed = self.sign(&self.signers.validator, sender, 0, body);
+        if self.ledger.dry_run(&signed).is_err() {
+            return; // it was brought already, or its maker is nobody here
+        }
+        if let Err(error) = self.accept(signed, true) {
+            tracing::warn!(%error, "evidence was not taken");
+        }
     }
 
     fn build_block(&mut self) -> Result<Block, EngineError> {

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use anthill_ledger::{Ledger, LedgerError};
-use anthill_light::bundle::{MAGIC, MAX_ENTRIES};
+use anthill_light::bundle::{MAGIC, MAX_ENTRIES, MAX_HANDOVERS};
 use anthill_light::{Bundle, Entry, Subject};
 use anthill_types::state::{EpochRecord, Payment, PaymentReason, Phase, TaskRecord};
-use anthill_types::{Bytes, Wire, keys};
+use anthill_types::{Bytes, Handover, Wire, keys};
 use thiserror::Error;
 
+/// Most bytes of changes of the validator set in one proof.
+const MAX_HANDOVER_BYTES: usize = 4 << 20;
 /// Most tasks shown behind one reward.
 const MAX_TASKS: usize = MAX_ENTRIES - 8;
 
@@ -34,19 +36,24 @@ pub enum ProveError {
 /// The subject does not exist, or the ledger fails.
 pub fn build(ledger: &Ledger, subject: &Subject) -> Result<Vec<u8>, ProveError> {
     let (block, certificate) = ledger.block(ledger.height())?.ok_or(ProveError::NoBlock)?;
+    let may_be_absent = matches!(subject, Subject::Key(_));
     let first = subject.key();
     let mut others = explaining_keys(ledger, subject)?;
     others.remove(&first);
     let mut entries = Vec::with_capacity(others.len() + 1);
     for key in std::iter::once(first).chain(others) {
         let proof = ledger.prove(&key)?;
-        let value = proof.value.ok_or_else(|| ProveError::Absent(subject.to_string()))?;
+        let value = match proof.value {
+            None if may_be_absent => Vec::new(),
+            value => value.ok_or_else(|| ProveError::Absent(subject.to_string()))?,
+        };
         entries.push(Entry {
             key: Bytes(key),
             value: Bytes(value),
             proof: Bytes(proof.proof.to_bytes()),
         });
     }
+    let block_height = block.header.height;
     let bundle = Bundle {
         magic: MAGIC.to_string(),
         subject: subject.to_string(),
@@ -54,8 +61,24 @@ pub fn build(ledger: &Ledger, subject: &Subject) -> Result<Vec<u8>, ProveError> 
         header: block.header,
         certificate: Bytes(certificate),
         entries,
+        handovers: handovers(ledger, block_height)?,
     };
     Ok(bundle.to_bytes())
+}
+
+/// The changes of the validator set below a height: the newest that fit.
+fn handovers(ledger: &Ledger, height: u64) -> Result<Vec<Handover>, ProveError> {
+    let mut all = ledger.handovers(0, usize::MAX)?;
+    all.retain(|h| h.header.height < height);
+    let mut room = MAX_HANDOVER_BYTES;
+    let fits = |h: &&Handover| {
+        let size = h.to_bytes().len();
+        let fits = size <= room;
+        room -= size.min(room);
+        fits
+    };
+    let newest = all.iter().rev().take(MAX_HANDOVERS).take_while(fits).count();
+    Ok(all.split_off(all.len() - newest))
 }
 
 /// The keys that explain a subject: for a payment, what it was paid for.
@@ -65,8 +88,9 @@ fn explaining_keys(ledger: &Ledger, subject: &Subject) -> Result<BTreeSet<Vec<u8
     let payment: Option<Payment> = state.get(&keys::payment(*number))?;
     let payment = payment.ok_or_else(|| ProveError::Absent(subject.to_string()))?;
     Ok(match payment.reason {
-        PaymentReason::Task { task } => BTreeSet::from([keys::task(&task), keys::params()]),
+        PaymentReason::Task { task } => BTreeSet::from([keys::task(&task)]),
         PaymentReason::Slash { task, .. } => BTreeSet::from([keys::task(&task)]),
+        PaymentReason::Equivocation { offender, .. } => BTreeSet::from([keys::node(&offender)]),
         PaymentReason::Epoch { epoch } => {
             let record: Option<EpochRecord> = state.get(&keys::epoch(epoch))?;
             let record = record.ok_or_else(|| ProveError::Absent(format!("epoch:{epoch}")))?;

@@ -1,7 +1,7 @@
 //! The bank: balances, fees, payments, minting and burning; every movement of credits is here.
 
 use anthill_types::state::{Account, NodeRecord, Payment, PaymentReason, Supply};
-use anthill_types::{AccountId, Amount, keys};
+use anthill_types::{AccountId, Amount, ChainParams, keys};
 
 use crate::error::{LedgerError, TransactionError};
 use crate::state::State;
@@ -55,6 +55,24 @@ pub fn mint(state: &mut State<'_>, amount: Amount) -> Result<(), LedgerError> {
     state.put(keys::supply(), &supply)
 }
 
+/// What of an epoch's reward goes to those who delegated stake to the node: their part of the whole
+/// stake, less what `delegator_share` leaves to the operator. It raises the worth of their shares.
+fn delegated_part(
+    params: &ChainParams,
+    node: &NodeRecord,
+    amount: Amount,
+    reason: &PaymentReason,
+) -> Amount {
+    let (theirs, own) = (node.delegated.tokens.0, node.bond.0);
+    if !matches!(reason, PaymentReason::Epoch { .. }) || node.delegated.shares == Amount::ZERO {
+        return Amount::ZERO;
+    }
+    // In thousandths of a nano, so that no product passes 2^128.
+    let nano = (theirs / 1000).saturating_mul(1_000_000_000) / ((theirs + own) / 1000).max(1);
+    let part = amount.share(u64::try_from(nano).unwrap_or(0).min(1_000_000_000));
+    part.and_then(|p| p.share(params.delegator_share)).unwrap_or_default()
+}
+
 /// Pays a node's operator and writes the numbered payment; what the bond lacks of its minimum
 /// goes into the bond (`docs/spec/protocol.md` 6). Returns the payment's number.
 pub fn pay(
@@ -64,14 +82,16 @@ pub fn pay(
     reason: PaymentReason,
 ) -> Result<u64, LedgerError> {
     let params = state.params()?;
+    let delegated = delegated_part(&params, node, amount, &reason);
+    let rest = amount.checked_sub(delegated).unwrap_or_default();
+    node.delegated.tokens =
+        node.delegated.tokens.checked_add(delegated).ok_or(LedgerError::Overflow("stake"))?;
     let lacking = params.min_bond.checked_sub(node.bond).unwrap_or_default();
-    let bonded = if matches!(reason, PaymentReason::Slash { .. }) {
-        Amount::ZERO
-    } else {
-        lacking.min(amount)
-    };
+    let for_slashing =
+        matches!(reason, PaymentReason::Slash { .. } | PaymentReason::Equivocation { .. });
+    let bonded = if for_slashing { Amount::ZERO } else { lacking.min(rest) };
     node.bond = node.bond.checked_add(bonded).ok_or(LedgerError::Overflow("bond"))?;
-    let spendable = amount.checked_sub(bonded).unwrap_or_default();
+    let spendable = rest.checked_sub(bonded).unwrap_or_default();
     if spendable > Amount::ZERO {
         deposit(state, &node.account, spendable)?;
     }
@@ -87,6 +107,7 @@ pub fn pay(
         bonded,
         height: state.height(),
         reason,
+        delegated,
     };
     state.put(keys::payment(number), &payment)?;
     Ok(number)

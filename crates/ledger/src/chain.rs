@@ -8,8 +8,8 @@ use anthill_merkle::smt::{Proof, Tree, key_hash, value_hash};
 use anthill_store::{Batch, Store, prefix_end};
 use anthill_types::block::{HEADER_VERSION, MAX_BLOCK_BYTES, MAX_TRANSACTIONS, ROOT_TLR};
 use anthill_types::{
-    AccountId, BeaconValue, Block, BlockHash, Digest, Genesis, GenesisHash, Header, OptionalRoot,
-    SignedTransaction, ValidatorKey, Wire,
+    AccountId, BeaconValue, Block, BlockHash, Bytes, Digest, Genesis, GenesisHash, Handover,
+    Header, OptionalRoot, SignedTransaction, ValidatorKey, ValidatorSet, Wire,
 };
 
 use crate::error::{BlockError, LedgerError, TransactionError};
@@ -21,6 +21,8 @@ use crate::{bank, conservation, genesis};
 const LEAVES: &[u8] = b"\x01leaf/";
 const BLOCKS: &[u8] = b"\x01block/";
 const CERTIFICATES: &[u8] = b"\x01certificate/";
+/// The set that signs from the next height on, at each height where it changes.
+const HANDOVERS: &[u8] = b"\x01handover/";
 const GENESIS: &[u8] = b"\x01genesis";
 /// Signatures remembered as checked.
 const MAX_CHECKED: usize = 65_536;
@@ -298,7 +300,7 @@ impl Ledger {
             state_root,
             transaction_root: transaction_root(transactions),
             validators,
-            next_validators: validators,
+            next_validators: executed.next_validators.hash(),
             reveal: input.reveal,
             roots: vec![OptionalRoot { kind: ROOT_TLR, root: executed.tlr }],
         })
@@ -383,11 +385,32 @@ impl Ledger {
         batch.extend(with.iter().map(|(k, v)| (k.clone(), v.clone())));
         batch.insert(at(BLOCKS, block.header.height), Some(block.to_bytes()));
         batch.insert(at(CERTIFICATES, block.header.height), Some(certificate.to_vec()));
+        if block.header.validators != block.header.next_validators {
+            let next = executed.next_validators.to_bytes();
+            batch.insert(at(HANDOVERS, block.header.height), Some(next));
+        }
         self.store.commit(&batch).map_err(LedgerError::from)?;
         self.tree.apply(&leaves_of(&executed.writes));
         self.tip = Some(block.header.clone());
         self.executed.clear();
         Ok(executed.writes)
+    }
+
+    /// The changes of the validator set above a height, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn handovers(&self, above: u64, limit: usize) -> Result<Vec<Handover>, LedgerError> {
+        let (start, end) = (at(HANDOVERS, above.saturating_add(1)), prefix_end(HANDOVERS));
+        let rows = self.store.range(&start, end.as_deref(), limit)?;
+        let handover = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let height = key.get(HANDOVERS.len()..).and_then(|k| k.try_into().ok());
+            let height = u64::from_be_bytes(height.ok_or(LedgerError::Missing("handover"))?);
+            let (block, certificate) = self.block(height)?.ok_or(LedgerError::Missing("block"))?;
+            let validators = ValidatorSet::from_bytes(&value)?;
+            Ok(Handover { header: block.header, certificate: Bytes(certificate), validators })
+        };
+        rows.into_iter().map(handover).collect()
     }
 
     /// A committed block with its certificate's bytes.

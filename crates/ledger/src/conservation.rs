@@ -1,9 +1,10 @@
-//! The equation that must hold after every block: accounts + bonds + escrow + burned = minted.
+//! The equation that must hold after every block: accounts + stakes + escrow + burned = minted.
 //!
 //! A block is checked by the change that its write set makes to both sides; [`audit`] adds up the
 //! whole state, at start-up and in tests. No total is cached.
 
 use anthill_store::{Batch, Store, prefix_end};
+use anthill_types::stake::Unbonding;
 use anthill_types::state::{Account, NodeRecord, Supply, TaskRecord};
 use anthill_types::{Amount, Wire, keys};
 
@@ -26,9 +27,13 @@ impl Totals {
         if key.starts_with(keys::ACCOUNTS.as_bytes()) {
             self.held = sum(self.held, Account::from_bytes(value)?.balance)?;
         } else if key.starts_with(keys::NODES.as_bytes()) {
-            self.held = sum(self.held, NodeRecord::from_bytes(value)?.bond)?;
+            let node = NodeRecord::from_bytes(value)?;
+            self.held = sum(sum(self.held, node.bond)?, node.delegated.tokens)?;
+        } else if key.starts_with(keys::UNBONDING.as_bytes()) {
+            self.held = sum(self.held, Unbonding::from_bytes(value)?.pool.tokens)?;
         } else if key.starts_with(keys::TASKS.as_bytes()) {
-            self.held = sum(self.held, TaskRecord::from_bytes(value)?.escrow)?;
+            let task = TaskRecord::from_bytes(value)?;
+            self.held = sum(sum(self.held, task.escrow)?, task.deposit)?;
         } else if key == keys::supply() {
             let supply = Supply::from_bytes(value)?;
             self.burned = sum(self.burned, supply.burned)?;
@@ -67,7 +72,7 @@ pub fn check_writes(store: &dyn Store, height: u64, writes: &Batch) -> Result<()
 /// Adds up the whole state.
 pub fn audit(store: &dyn Store) -> Result<Totals, LedgerError> {
     let mut totals = Totals::default();
-    for prefix in [keys::ACCOUNTS, keys::NODES, keys::TASKS] {
+    for prefix in [keys::ACCOUNTS, keys::NODES, keys::TASKS, keys::UNBONDING] {
         let end = prefix_end(prefix.as_bytes());
         let mut start = prefix.as_bytes().to_vec();
         loop {

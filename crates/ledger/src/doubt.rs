@@ -11,7 +11,7 @@ use anthill_verify::{is_split, tally};
 use crate::error::{LedgerError, TransactionError};
 use crate::nodes::is_capable;
 use crate::state::State;
-use crate::{bank, settle};
+use crate::{bank, settle, staking};
 
 /// Committees that are drawn for a task before it is given up.
 pub const MAX_ROUNDS: u32 = 4;
@@ -123,7 +123,7 @@ pub fn challenge(
     };
     let deposit = state.params()?.challenge_deposit;
     bank::withdraw(state, account, deposit, "the challenge's deposit")?;
-    task.escrow = task.escrow.checked_add(deposit).ok_or(LedgerError::Overflow("escrow"))?;
+    task.deposit = deposit;
     settle::withdraw_acceptance(state, &mut task)?;
     open(state, &mut task, DoubtReason::Challenged, Some(*account))?;
     Ok(state.put_task(&task)?)
@@ -210,8 +210,11 @@ fn slash(
     let params = state.params()?;
     let epoch = state.chain().epoch;
     let Some(mut node) = state.node(offender)? else { return Ok(()) };
-    let lost = node.bond.share(params.slash_wrong.min(NANO)).unwrap_or_default();
-    node.bond = node.bond.checked_sub(lost).unwrap_or_default();
+    let own = node.bond.share(params.slash_wrong.min(NANO)).unwrap_or_default();
+    node.bond = node.bond.checked_sub(own).unwrap_or_default();
+    // Who lies and then unbonds does not get away with it.
+    let unbonding = staking::slash_unbonding(state, offender, params.slash_wrong.min(NANO), false)?;
+    let lost = own.checked_add(unbonding).ok_or(LedgerError::Overflow("slashed"))?;
     node.slashed = node.slashed.checked_add(lost).ok_or(LedgerError::Overflow("slashed"))?;
     node.counts.bad = node.counts.bad.saturating_add(cost.max(1));
     node.counts.bad_n += 1;
@@ -239,23 +242,15 @@ fn share_out(
     Ok(paid)
 }
 
-fn take_deposit(state: &State<'_>, task: &mut TaskRecord) -> Result<Amount, LedgerError> {
-    let deposit = state.params()?.challenge_deposit.min(task.escrow);
-    task.escrow = task.escrow.checked_sub(deposit).unwrap_or_default();
-    Ok(deposit)
-}
-
 fn return_deposit(
     state: &mut State<'_>,
     task: &mut TaskRecord,
     challenger: Option<AccountId>,
 ) -> Result<(), LedgerError> {
     let Some(account) = challenger else { return Ok(()) };
-    let deposit = take_deposit(state, task)?;
-    bank::deposit(state, &account, deposit)
+    bank::deposit(state, &account, std::mem::take(&mut task.deposit))
 }
 
 fn burn_deposit(state: &mut State<'_>, task: &mut TaskRecord) -> Result<(), LedgerError> {
-    let deposit = take_deposit(state, task)?;
-    bank::burn(state, deposit)
+    bank::burn(state, std::mem::take(&mut task.deposit))
 }

@@ -7,6 +7,7 @@ use anthill_types::{Amount, Bytes, ChainParams, Digest, NodeKey, keys};
 use crate::bank;
 use crate::error::LedgerError;
 use crate::state::State;
+use crate::validators;
 
 /// Closes the running epoch when its time is over, and begins the next.
 pub fn close_if_due(state: &mut State<'_>) -> Result<(), LedgerError> {
@@ -97,6 +98,10 @@ fn close(state: &mut State<'_>, params: &ChainParams) -> Result<EpochRecord, Led
         state.put_node(node)?;
     }
     bank::mint(state, minted)?;
+    validators::elect(state, &mut nodes)?;
+    if params.adaptive_weights == 1 {
+        adapt(state, params, scored.adaptive_weights)?;
+    }
     let record = EpochRecord {
         epoch: chain.epoch,
         timestamp,
@@ -110,6 +115,16 @@ fn close(state: &mut State<'_>, params: &ChainParams) -> Result<EpochRecord, Led
     };
     state.put(keys::epoch(chain.epoch), &record)?;
     Ok(record)
+}
+
+/// Sets the weights of the next epoch by the bounded adaptive rule (`docs/spec/poei.md` 13).
+fn adapt(
+    state: &mut State<'_>,
+    params: &ChainParams,
+    [weight_e, weight_q, weight_i, weight_t]: [u64; 4],
+) -> Result<(), LedgerError> {
+    let next = ChainParams { weight_e, weight_q, weight_i, weight_t, ..params.clone() };
+    state.put(keys::params(), &next)
 }
 
 /// Moves a node's trust on by what the epoch counted, and empties the counts.

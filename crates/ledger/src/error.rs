@@ -50,6 +50,9 @@ pub enum TransactionError {
         /// What is not as it must be.
         reason: &'static str,
     },
+    /// Evidence that shows nothing.
+    #[error("the evidence against a validator is refused: {0}")]
+    Evidence(&'static str),
     /// The ledger itself failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

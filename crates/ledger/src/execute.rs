@@ -6,12 +6,12 @@ use anthill_types::hash::sha3;
 use anthill_types::state::Phase;
 use anthill_types::{
     Amount, BeaconValue, BlockHash, Body, Digest, GenesisHash, NodeKey, SignedTransaction, TaskId,
-    ValidatorKey, Wire, keys,
+    ValidatorKey, ValidatorSet, Wire, keys,
 };
 
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::state::State;
-use crate::{bank, conservation, doubt, epochs, nodes, settle, tasks};
+use crate::{bank, conservation, doubt, epochs, nodes, settle, staking, tasks};
 
 /// Most agenda entries handled in one block; the rest follow in the next.
 const AGENDA_PER_BLOCK: usize = 4096;
@@ -38,6 +38,8 @@ pub struct Executed {
     pub writes: Batch,
     /// TLR after the block, for its header.
     pub tlr: Digest,
+    /// The set that signs the next block.
+    pub next_validators: ValidatorSet,
     /// Indexes of the given transactions that applied (all of them, when verifying).
     pub applied: Vec<usize>,
 }
@@ -84,9 +86,10 @@ pub fn execute(
     epochs::close_if_due(&mut state)?;
     settle::close_windows(&mut state)?;
     let tlr = state.chain().tlr;
+    let next_validators = state.validators()?;
     let writes = state.into_batch();
     conservation::check_writes(store, input.height, &writes)?;
-    Ok(Executed { writes, tlr, applied })
+    Ok(Executed { writes, tlr, next_validators, applied })
 }
 
 fn begin(state: &mut State<'_>, input: &BlockInput) -> Result<(), BlockError> {
@@ -105,6 +108,7 @@ fn begin(state: &mut State<'_>, input: &BlockInput) -> Result<(), BlockError> {
                 return Err(wrong("beacon reveal"));
             }
             let mut node = proposer;
+            node.last_proposed = input.height;
             if !anthill_types::planted!(ReuseBeacon) {
                 node.beacon_head = reveal;
             }
@@ -116,6 +120,7 @@ fn begin(state: &mut State<'_>, input: &BlockInput) -> Result<(), BlockError> {
             let lost = state.params()?.missed_reveal.min(node.bond);
             node.bond = node.bond.checked_sub(lost).unwrap_or_default();
             node.slashed = node.slashed.checked_add(lost).unwrap_or_default();
+            node.last_proposed = input.height;
             state.put_node(&node)?;
             bank::burn(state, lost)?;
             BeaconValue(sha3(&[&chain.beacon.0]))
@@ -159,7 +164,7 @@ pub fn apply(
         if transaction.sequence != 0 {
             return Err(TransactionError::Invalid("a duty carries sequence 0"));
         }
-        return apply_duty(state, sender.0, &transaction.body);
+        return apply_duty(state, genesis, sender.0, &transaction.body);
     }
     take_sequence(state, signed)?;
     match &transaction.body {
@@ -172,6 +177,13 @@ pub fn apply(
         Body::Offer { units, capabilities } => nodes::offer(state, sender, *units, capabilities),
         Body::SubmitTasks(specs) => tasks::submit(state, sender, transaction.sequence, specs),
         Body::Challenge { task_id } => doubt::challenge(state, sender, task_id),
+        Body::Unbond { amount } => staking::unbond(state, sender, *amount),
+        Body::Delegate { node, amount } => staking::delegate(state, sender, node, *amount),
+        Body::Undelegate { node, shares } => staking::undelegate(state, sender, node, *shares),
+        Body::Withdraw { node, matures, kind } => {
+            staking::withdraw(state, sender, node, *matures, *kind)
+        }
+        Body::Validate { on } => staking::validate(state, sender, *on),
         _ => Err(TransactionError::Invalid("not an account's transaction")),
     }
 }
@@ -208,6 +220,7 @@ fn take_sequence(
 /// refused only when none applies (so it cannot be included twice).
 fn apply_duty(
     state: &mut State<'_>,
+    genesis: &GenesisHash,
     sender: [u8; 32],
     body: &Body,
 ) -> Result<(), TransactionError> {
@@ -217,6 +230,9 @@ fn apply_duty(
         Body::Verdicts(list) => each(list, |v| doubt::vote(state, &ValidatorKey(sender), v)),
         Body::RenewBeacon { head, generation } => {
             nodes::renew_beacon(state, &anthill_types::AccountId(sender), head, *generation)
+        }
+        Body::Evidence(evidence) => {
+            staking::punish(state, genesis, &anthill_types::AccountId(sender), evidence)
         }
         _ => Err(TransactionError::Invalid("not a duty")),
     }

@@ -1,5 +1,6 @@
 //! The state at height 0, from a genesis file.
 
+use anthill_types::stake::Pool;
 use anthill_types::state::{ChainState, EpochCounts, NodeRecord};
 use anthill_types::{Amount, Genesis, GenesisNode, keys};
 
@@ -69,5 +70,9 @@ fn first_record(node: &GenesisNode) -> NodeRecord {
         capabilities: node.capabilities.clone(),
         beacon_head: node.beacon_head,
         beacon_generation: 0,
+        delegated: Pool::default(),
+        validates: true,
+        jailed_until: 0,
+        last_proposed: 0,
     }
 }

@@ -27,8 +27,10 @@ pub mod genesis;
 pub mod mempool;
 pub mod nodes;
 pub mod settle;
+pub mod staking;
 pub mod state;
 pub mod tasks;
+pub mod validators;
 
 pub use chain::{Ledger, StateProof, block_hash};
 pub use error::{BlockError, LedgerError, TransactionError};

@@ -3,10 +3,11 @@
 use anthill_identity as identity;
 use anthill_poei::Params;
 use anthill_scheduler::{Candidate, fitness};
+use anthill_types::stake::Pool;
 use anthill_types::state::{EpochCounts, NodeRecord};
 use anthill_types::task::MAX_CAPABILITIES;
 use anthill_types::transaction::Admit;
-use anthill_types::{AccountId, Amount, BeaconValue, Digest, GenesisHash, Wire, keys};
+use anthill_types::{AccountId, Amount, BeaconValue, ChainParams, Digest, GenesisHash, Wire, keys};
 
 use crate::bank;
 use crate::error::{LedgerError, TransactionError};
@@ -50,6 +51,10 @@ pub fn admit(
         capabilities: join.capabilities.clone(),
         beacon_head: join.beacon_head,
         beacon_generation: 0,
+        delegated: Pool::default(),
+        validates: false,
+        jailed_until: 0,
+        last_proposed: 0,
     };
     Ok(register(state, &node)?)
 }
@@ -57,6 +62,11 @@ pub fn admit(
 /// The trust of a newcomer, which is the threshold (`docs/spec/poei.md` 14).
 pub fn first_trust() -> u64 {
     Params::default().threshold
+}
+
+/// Trust below which a node neither earns an epoch's reward nor validates (nano).
+pub fn threshold(params: &ChainParams) -> u64 {
+    params.trust_threshold
 }
 
 /// Writes a node with its pointers.

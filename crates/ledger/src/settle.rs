@@ -20,7 +20,7 @@ pub fn accept(
 ) -> Result<(), LedgerError> {
     let epoch = state.chain().epoch;
     let ends = window_end(state, epoch)?;
-    task.phase = Phase::Provisional { result, epoch, checked };
+    task.phase = Phase::Provisional { result, epoch, checked, until: ends };
     state.mark(keys::window(ends, &task.id));
     // The deadline is for tasks without a result.
     let deadline = task.submitted_at + u64::from(task.spec.deadline_blocks);
@@ -43,9 +43,8 @@ pub fn withdraw_acceptance(
     state: &mut State<'_>,
     task: &mut TaskRecord,
 ) -> Result<(), LedgerError> {
-    let Phase::Provisional { result, epoch, checked } = task.phase else { return Ok(()) };
-    let ends = window_end(state, epoch)?;
-    state.delete(&keys::window(ends, &task.id));
+    let Phase::Provisional { result, checked, until, .. } = task.phase else { return Ok(()) };
+    state.delete(&keys::window(until, &task.id));
     if !checked {
         change_unchecked(state, task, &result, false)?;
     }
@@ -58,7 +57,7 @@ fn change_unchecked(
     result: &TaskResult,
     add: bool,
 ) -> Result<(), LedgerError> {
-    let value = state.params()?.price(result.cost);
+    let value = task.terms.price(result.cost);
     for key in right_replicas(task, result) {
         let Some(mut node) = state.node(&key)? else { continue };
         let changed = if add {
@@ -109,8 +108,7 @@ fn finalise(state: &mut State<'_>, task: &mut TaskRecord) -> Result<(), LedgerEr
     if !checked {
         change_unchecked(state, task, &result, false)?;
     }
-    let params = state.params()?;
-    let (price, share) = (params.price(result.cost), params.worker_pay(result.cost));
+    let (price, share) = (task.terms.price(result.cost), task.terms.worker_pay(result.cost));
     for key in right_replicas(task, &result) {
         let Some(mut node) = state.node(&key)? else { continue };
         task.escrow = task.escrow.checked_sub(price).ok_or(LedgerError::Overflow("escrow"))?;

@@ -25,7 +25,7 @@ pub fn fee(spec: &TaskSpec, params: &ChainParams) -> Amount {
 
 /// What a task's escrow holds: price times replicas.
 pub fn escrow(spec: &TaskSpec, params: &ChainParams) -> Amount {
-    Amount(params.price(spec.cost_limit).0 * u128::from(spec.max_replicas))
+    Amount(params.terms().price(spec.cost_limit).0 * u128::from(spec.max_replicas))
 }
 
 fn check_spec(spec: &TaskSpec) -> Result<(), TransactionError> {
@@ -69,6 +69,8 @@ pub fn submit(
             escrow,
             replicas: Vec::new(),
             phase: Phase::Queued { attempt: 0 },
+            terms: params.terms(),
+            deposit: Amount::ZERO,
         };
         state.put_task(&record)?;
         state.wake(height + DRAW_DELAY, &id);
@@ -128,7 +130,7 @@ fn choose<'n>(
 }
 
 fn may_work_alone(node: &NodeRecord, task: &TaskRecord, params: &ChainParams) -> bool {
-    let unchecked = node.unchecked.checked_add(params.price(task.spec.cost_limit));
+    let unchecked = node.unchecked.checked_add(task.terms.price(task.spec.cost_limit));
     node.trust >= params.proven_trust
         && unchecked.is_some_and(|u| u <= exposure_limit(node.bond, params.audit_rate))
 }
@@ -299,7 +301,7 @@ fn within_exposure(
     let params = state.params()?;
     for replica in active(task, attempt) {
         let Some(node) = state.node(&replica.node)? else { return Ok(false) };
-        let unchecked = node.unchecked.checked_add(params.price(cost));
+        let unchecked = node.unchecked.checked_add(task.terms.price(cost));
         let limit = exposure_limit(node.bond, params.audit_rate);
         if unchecked.is_none_or(|value| value > limit) {
             return Ok(false);

@@ -43,7 +43,9 @@ fn a_task_is_drawn_run_rechecked_paid_and_scored() {
         .collect();
     let wages = payments.iter().filter(|p| matches!(p.reason, PaymentReason::Task { .. }));
     assert_eq!(wages.clone().count(), paid);
-    assert!(wages.clone().all(|p| p.amount == town.ledger.genesis().params.worker_pay(5_000)));
+    assert!(
+        wages.clone().all(|p| p.amount == town.ledger.genesis().params.terms().worker_pay(5_000))
+    );
     let closed: Vec<EpochRecord> = (0..10).map_while(|n| epoch(&town, n)).collect();
     let earning: Vec<&EpochRecord> = closed.iter().filter(|e| e.pool > Amount::ZERO).collect();
     assert_eq!(earning.len(), 1, "one epoch holds all final work");

@@ -3,17 +3,22 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anthill_types::{AccountId, Bytes, Genesis, Header, NodeKey, TaskId, keys, wire};
+use anthill_types::ids::to_hex;
+use anthill_types::{AccountId, Bytes, Genesis, Handover, Header, NodeKey, TaskId, keys, wire};
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 /// First field of every bundle.
-pub const MAGIC: &str = "anthill-proof/1";
+pub const MAGIC: &str = "anthill-proof/2";
+/// Longest key of the state, in bytes.
+const MAX_KEY: usize = 1024;
+/// Most changes of the validator set in a bundle.
+pub const MAX_HANDOVERS: usize = 4096;
 /// Most entries in a bundle.
 pub const MAX_ENTRIES: usize = 512;
 
 /// What a bundle speaks of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Subject {
     /// A payment, by number.
     Credits(u64),
@@ -25,12 +30,14 @@ pub enum Subject {
     Account(AccountId),
     /// A node's bond and trust.
     Node(NodeKey),
+    /// Any key of the state: its value, or that it has none.
+    Key(Vec<u8>),
 }
 
 /// Why a text names no subject.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} names nothing that can be proved: use credits:N, epoch:N, task:ID, account:ID or node:KEY"
+    "{0:?} names nothing that can be proved: use credits:N, epoch:N, task:ID, account:ID, node:KEY or key:HEX"
 )]
 pub struct SubjectError(pub String);
 
@@ -43,6 +50,7 @@ impl Subject {
             Self::Task(id) => keys::task(id),
             Self::Account(id) => keys::account(id),
             Self::Node(key) => keys::node(key),
+            Self::Key(key) => key.clone(),
         }
     }
 }
@@ -55,6 +63,7 @@ impl fmt::Display for Subject {
             Self::Task(id) => write!(f, "task:{id}"),
             Self::Account(id) => write!(f, "account:{id}"),
             Self::Node(key) => write!(f, "node:{key}"),
+            Self::Key(key) => write!(f, "key:{}", to_hex(key)),
         }
     }
 }
@@ -72,6 +81,7 @@ impl FromStr for Subject {
             "task" => Self::Task(value.parse().map_err(|_| bad())?),
             "account" => Self::Account(value.parse().map_err(|_| bad())?),
             "node" => Self::Node(value.parse().map_err(|_| bad())?),
+            "key" => Self::Key(from_hex(value).filter(|k| k.len() <= MAX_KEY).ok_or_else(bad)?),
             _ => return Err(bad()),
         };
         if subject.to_string() == text { Ok(subject) } else { Err(bad()) }
@@ -85,7 +95,7 @@ pub struct Entry {
     /// The state key.
     #[n(0)]
     pub key: Bytes,
-    /// Its value.
+    /// Its value; empty when the proof says that the key is absent (the state has no empty values).
     #[n(1)]
     pub value: Bytes,
     /// The encoded sparse-Merkle proof ([`anthill_merkle::smt::Proof`]).
@@ -115,6 +125,23 @@ pub struct Bundle {
     /// The subject's entry first, then those that explain it, in ascending order of key.
     #[n(5)]
     pub entries: Vec<Entry>,
+    /// The changes of the validator set below the header, in order: all of them, or as many of the
+    /// newest as fit, for readers who have a checkpoint.
+    #[n(6)]
+    pub handovers: Vec<Handover>,
+}
+
+/// The bytes of lower-case hexadecimal digits, at least one pair.
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    };
+    if text.is_empty() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    text.as_bytes().chunks_exact(2).map(|p| Some(digit(p[0])? << 4 | digit(p[1])?)).collect()
 }
 
 wire! {

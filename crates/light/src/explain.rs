@@ -6,16 +6,15 @@ use anthill_consensus::certificate::{Certificate, CertificateError};
 use anthill_merkle::rfc9162::{self, Sha3Tree};
 use anthill_merkle::smt::{Proof, ProofError};
 use anthill_types::hash::sha3;
+use anthill_types::ids::to_hex;
 use anthill_types::state::{
     Account, EpochRecord, NodeRecord, Payment, PaymentReason, Phase, Replica, TaskRecord,
 };
-use anthill_types::{
-    Amount, ChainParams, DecodeError, Genesis, GenesisHash, Header, NodeKey, TaskId, Wire, keys,
-};
+use anthill_types::{Amount, Checkpoint, DecodeError, GenesisHash, NodeKey, TaskId, Wire, keys};
 use thiserror::Error;
 
-use crate::bundle::{Bundle, MAGIC, MAX_ENTRIES, Subject, SubjectError};
-use crate::header::{HeaderError, verify_header};
+use crate::bundle::{Bundle, MAGIC, MAX_ENTRIES, MAX_HANDOVERS, Subject, SubjectError};
+use crate::header::{HeaderChain, HeaderError};
 use crate::scores::{Scores, decimal};
 
 /// Why a proof is refused.
@@ -63,7 +62,8 @@ pub enum VerifyError {
 /// One proved sentence with its place in the chain of reasons.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Statement {
-    /// `block`, `payment`, `epoch`, `score`, `leaf`, `task`, `receipt`, `slash`, `account` or `node`.
+    /// `block`, `payment`, `epoch`, `score`, `leaf`, `task`, `receipt`, `slash`, `account`, `node`
+    /// or `key`.
     pub kind: &'static str,
     /// The sentence.
     pub text: String,
@@ -112,6 +112,19 @@ impl<'b> Facts<'b> {
 /// # Errors
 /// [`VerifyError`]: any altered byte is one.
 pub fn verify(bytes: &[u8], pin: Option<&GenesisHash>) -> Result<Verified, VerifyError> {
+    verify_from(bytes, pin, None)
+}
+
+/// As [`verify`], but believes the validators of a checkpoint instead of those of the genesis; what
+/// the bundle says of the time before it is not looked at.
+///
+/// # Errors
+/// [`VerifyError`]; also when the bundle's header is older than the checkpoint.
+pub fn verify_from(
+    bytes: &[u8],
+    pin: Option<&GenesisHash>,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Verified, VerifyError> {
     let bundle = Bundle::from_bytes(bytes)?;
     if bundle.magic != MAGIC {
         return Err(VerifyError::Magic(bundle.magic.chars().take(40).collect()));
@@ -127,7 +140,7 @@ pub fn verify(bytes: &[u8], pin: Option<&GenesisHash>) -> Result<Verified, Verif
     if !facts.entries.is_empty() {
         return Err(VerifyError::Entries(bundle.subject));
     }
-    let signers = check_header(&bundle.genesis, &genesis, &bundle.header, &bundle.certificate.0)?;
+    let signers = check_header(&bundle, genesis, checkpoint)?;
     let header = &bundle.header;
     let root = header.state_root.to_string();
     let (signed, all) = signers;
@@ -150,16 +163,29 @@ pub fn verify(bytes: &[u8], pin: Option<&GenesisHash>) -> Result<Verified, Verif
     })
 }
 
+/// Follows the validators from the genesis, or the checkpoint, to the header.
 fn check_header(
-    genesis: &Genesis,
-    hash: &GenesisHash,
-    header: &Header,
-    certificate: &[u8],
+    bundle: &Bundle,
+    genesis: GenesisHash,
+    checkpoint: Option<&Checkpoint>,
 ) -> Result<(usize, usize), VerifyError> {
-    let certificate = Certificate::from_bytes(certificate)?;
-    let validators = genesis.validator_set();
-    verify_header(hash, &validators, header, &certificate)?;
-    Ok((certificate.signatures.len(), validators.validators.len()))
+    let mut chain = match checkpoint {
+        Some(from) if from.genesis != genesis => {
+            return Err(VerifyError::OtherChain { found: genesis, expected: from.genesis });
+        }
+        Some(from) => HeaderChain::from_checkpoint(from.clone())?,
+        None => HeaderChain::new(genesis, bundle.genesis.validator_set()),
+    };
+    if bundle.handovers.len() > MAX_HANDOVERS {
+        return Err(VerifyError::Entries(bundle.subject.clone()));
+    }
+    let begin = chain.height();
+    for handover in bundle.handovers.iter().filter(|h| h.header.height > begin) {
+        chain.follow(handover.clone())?;
+    }
+    let certificate = Certificate::from_bytes(&bundle.certificate.0)?;
+    chain.advance(bundle.header.clone(), &certificate)?;
+    Ok((certificate.signatures.len(), chain.validators().validators.len()))
 }
 
 fn check_entries<'b>(bundle: &'b Bundle, subject: &Subject) -> Result<Facts<'b>, VerifyError> {
@@ -175,7 +201,8 @@ fn check_entries<'b>(bundle: &'b Bundle, subject: &Subject) -> Result<Facts<'b>,
         let proof = Proof::from_bytes(&entry.proof.0).map_err(at)?;
         let root = &bundle.header.state_root.0;
         if !anthill_types::planted!(SkipProofPath) {
-            proof.verify(root, &entry.key.0, Some(&entry.value.0)).map_err(at)?;
+            let value = Some(entry.value.0.as_slice()).filter(|v| !v.is_empty());
+            proof.verify(root, &entry.key.0, value).map_err(at)?;
         }
         if entries.insert(entry.key.0.as_slice(), entry.value.0.as_slice()).is_some() {
             return Err(wrong());
@@ -189,6 +216,20 @@ fn state_subject(facts: &mut Facts<'_>, subject: &Subject) -> Result<(), VerifyE
         Subject::Credits(number) => state_payment(facts, *number),
         Subject::Epoch(number) => state_epoch(facts, *number).map(|_| ()),
         Subject::Task(id) => state_task(facts, id).map(|_| ()),
+        Subject::Key(key) => {
+            let value = facts.entries.remove(key.as_slice());
+            let value = value.ok_or(VerifyError::Contradiction("the key is missing"))?;
+            let (key, value) = (to_hex(key), to_hex(value));
+            facts.say(
+                "key",
+                if value.is_empty() {
+                    format!("key {key} is not in the state")
+                } else {
+                    format!("key {key} has the value {value}")
+                },
+            );
+            Ok(())
+        }
         Subject::Account(id) => {
             let account: Account = facts.get(&keys::account(id), "the account is missing")?;
             facts.say("account", format!("account {id} has {} rUv", account.balance));
@@ -230,6 +271,19 @@ fn state_payment(facts: &mut Facts<'_>, number: u64) -> Result<(), VerifyError> 
         PaymentReason::Epoch { epoch } => state_reward(facts, &payment, epoch),
         PaymentReason::Task { task } => state_wage(facts, &payment, &task),
         PaymentReason::Slash { task, offender } => state_slash(facts, &task, &offender),
+        PaymentReason::Equivocation { height, offender } => {
+            let node: NodeRecord = facts.get(&keys::node(&offender), "the offender is missing")?;
+            if node.slashed < payment.amount {
+                return Err(VerifyError::Contradiction("the offender has not lost so much"));
+            }
+            let offender = offender.short();
+            let text = format!(
+                "validator node {offender} signed two votes at height {height} that exclude each \
+                 other; half of what it lost goes to who showed them"
+            );
+            facts.say("slash", text);
+            Ok(())
+        }
     }
 }
 
@@ -330,7 +384,6 @@ fn state_slash(
 
 fn state_wage(facts: &mut Facts<'_>, payment: &Payment, id: &TaskId) -> Result<(), VerifyError> {
     let task = state_task(facts, id)?;
-    let params: ChainParams = facts.get(&keys::params(), "the parameters are missing")?;
     let Phase::Final { result, height } = task.phase else {
         return Err(VerifyError::Contradiction("the paid task is not final"));
     };
@@ -340,7 +393,7 @@ fn state_wage(facts: &mut Facts<'_>, payment: &Payment, id: &TaskId) -> Result<(
     if replica.result != Some(result) || height != payment.height {
         return Err(VerifyError::Contradiction("the node's receipt is not the final result"));
     }
-    if params.worker_pay(result.cost) != payment.amount {
+    if task.terms.worker_pay(result.cost) != payment.amount {
         return Err(VerifyError::Contradiction("the payment is not the price of the task"));
     }
     let text = format!(
@@ -349,7 +402,7 @@ fn state_wage(facts: &mut Facts<'_>, payment: &Payment, id: &TaskId) -> Result<(
         result.output,
         result.cost,
         payment.amount,
-        params.price(result.cost)
+        task.terms.price(result.cost)
     );
     facts.say("receipt", text);
     Ok(())

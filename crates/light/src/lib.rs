@@ -13,5 +13,5 @@ pub mod header;
 pub mod scores;
 
 pub use bundle::{Bundle, Entry, Subject, SubjectError};
-pub use explain::{Statement, Verified, VerifyError, verify};
+pub use explain::{Statement, Verified, VerifyError, verify, verify_from};
 pub use header::{HeaderChain, HeaderError, verify_header};

@@ -19,7 +19,12 @@ fn client() -> HeaderChain {
 }
 
 fn advance(client: &mut HeaderChain, header: &Header) -> Result<(), HeaderError> {
-    client.advance(header.clone(), &sign(header, 0, &voters(chain(), 3)))
+    client.advance(header.clone(), &sign(header, 0, &voters(chain(), 3)))?;
+    let next = chain().ledger.handovers(header.height - 1, 1).unwrap();
+    match next.into_iter().find(|h| h.header.height == header.height) {
+        Some(handover) => client.hand_over(handover.validators),
+        None => Ok(()),
+    }
 }
 
 fn refused_for(client: &mut HeaderChain, header: &Header, wanted: &str) {

@@ -270,8 +270,8 @@ fn a_subject_has_one_spelling() {
         assert!(matches!(refusal(&named), VerifyError::Subject(_)), "{bad}");
     }
     let other =
-        Bundle { magic: "anthill-proof/2".into(), ..bundle(chain(), &Subject::Epoch(0), 4) };
-    assert!(matches!(refusal(&other), VerifyError::Magic(m) if m == "anthill-proof/2"));
+        Bundle { magic: "anthill-proof/9".into(), ..bundle(chain(), &Subject::Epoch(0), 4) };
+    assert!(matches!(refusal(&other), VerifyError::Magic(m) if m == "anthill-proof/9"));
     assert!(matches!(verify(b"hello", None), Err(VerifyError::Decode(_))));
     assert!(matches!(verify(&[], None), Err(VerifyError::Decode(_))));
     let long = vec![0x80; Bundle::MAX + 1];

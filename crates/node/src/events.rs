@@ -139,6 +139,9 @@ fn payment_event(payment: &Payment) -> Event {
         PaymentReason::Task { .. } => ("task", None),
         PaymentReason::Epoch { .. } => ("epoch", None),
         PaymentReason::Slash { offender, .. } => ("slash", Some(offender.to_string())),
+        PaymentReason::Equivocation { offender, .. } => {
+            ("equivocation", Some(offender.to_string()))
+        }
     };
     Event::Payment {
         number: payment.number,

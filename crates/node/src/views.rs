@@ -399,6 +399,9 @@ pub fn payment(state: &State<'_>, number: u64) -> Result<Option<PaymentView>, Le
             PaymentReason::Task { task } => ("task", Some(task), None, None),
             PaymentReason::Epoch { epoch } => ("epoch", None, Some(epoch), None),
             PaymentReason::Slash { task, offender } => ("slash", Some(task), None, Some(offender)),
+            PaymentReason::Equivocation { offender, .. } => {
+                ("equivocation", None, None, Some(offender))
+            }
         };
         PaymentView {
             number: p.number,

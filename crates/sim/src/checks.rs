@@ -283,6 +283,10 @@ impl World {
                 let height = payment.height.to_be_bytes().to_vec();
                 ("pay: slash", [task.0.to_vec(), offender.0.to_vec(), height].concat())
             }
+            PaymentReason::Equivocation { height, offender } => {
+                let height = height.to_be_bytes().to_vec();
+                ("pay: equivocation", [offender.0.to_vec(), height].concat())
+            }
         };
         self.marks.hit(mark);
         if !self.checks.paid.insert((payment.node, payment.account, of)) {

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::hash::sha256;
-use crate::ids::{AccountId, BeaconValue, BlockHash, Digest, GenesisHash, ValidatorKey};
+use crate::ids::{AccountId, BeaconValue, BlockHash, Bytes, Digest, GenesisHash, ValidatorKey};
 use crate::transaction::SignedTransaction;
 use crate::wire;
 use crate::wire::Wire as _;
@@ -126,7 +126,41 @@ pub struct Block {
     pub transactions: Vec<SignedTransaction>,
 }
 
+/// The last header that a validator set signed, with the set that follows it: a link of the chain
+/// of trust that light clients follow.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Handover {
+    /// A header whose `next_validators` differs from `validators`.
+    #[n(0)]
+    pub header: Header,
+    /// The header's certificate, encoded.
+    #[n(1)]
+    pub certificate: Bytes,
+    /// The set that signs from the next header on.
+    #[n(2)]
+    pub validators: ValidatorSet,
+}
+
+/// What a light client believes without further proof: where it stopped following, or what its
+/// user has from a source that he trusts.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Checkpoint {
+    /// The chain.
+    #[n(0)]
+    pub genesis: GenesisHash,
+    /// The newest header that was believed.
+    #[n(1)]
+    pub header: Header,
+    /// The set that signs the next one.
+    #[n(2)]
+    pub validators: ValidatorSet,
+}
+
 wire! {
+    Handover = "handover", max 256 * 1024;
+    Checkpoint = "checkpoint", max 132 * 1024;
     ValidatorSet = "validator set", max 128 * 1024;
     Header = "header", max 4096;
     Block = "block";

@@ -82,6 +82,10 @@ mod on {
         LoseEscrow,
         /// a sequence number can be used again
         ReuseSequence,
+        /// unbonded stake is paid out at once
+        UnbondAtOnce,
+        /// a validator is slashed twice for one contradiction
+        SlashTwice,
     }
 
     thread_local! {

@@ -2,6 +2,7 @@
 //! (`docs/spec/protocol.md` 11).
 
 use crate::ids::{AccountId, Digest, NodeKey, TaskId, ValidatorKey};
+use crate::stake::UnbondingKind;
 
 fn join(prefix: &str, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = prefix.as_bytes().to_vec();
@@ -110,4 +111,45 @@ pub fn window_start() -> Vec<u8> {
 /// A closed epoch.
 pub fn epoch(number: u64) -> Vec<u8> {
     join(EPOCHS, &[&number.to_be_bytes()])
+}
+
+/// Prefix of all unbonding pools.
+pub const UNBONDING: &str = "/kv/val/unbonding/";
+
+/// What an account delegated to a node.
+pub fn delegation(node: &NodeKey, account: &AccountId) -> Vec<u8> {
+    join("/kv/val/delegation/", &[&node.0, &account.0])
+}
+
+/// Prefix of a node's delegations.
+pub fn delegations_of(node: &NodeKey) -> Vec<u8> {
+    join("/kv/val/delegation/", &[&node.0])
+}
+
+/// Prefix of a node's unbonding pools.
+pub fn unbonding_of(node: &NodeKey) -> Vec<u8> {
+    join(UNBONDING, &[&node.0])
+}
+
+/// The unbonding pool of a node, an epoch and a kind.
+pub fn unbonding(node: &NodeKey, matures: u64, kind: UnbondingKind) -> Vec<u8> {
+    join(UNBONDING, &[&node.0, &matures.to_be_bytes(), &[kind as u8]])
+}
+
+/// Prefix of the parts of owners in unbonding pools.
+pub const UNBONDING_OWNERS: &str = "/kv/val/unbonding-owner/";
+
+/// An owner's part in an unbonding pool.
+pub fn unbonding_owner(
+    node: &NodeKey,
+    matures: u64,
+    kind: UnbondingKind,
+    owner: &AccountId,
+) -> Vec<u8> {
+    join(UNBONDING_OWNERS, &[&owner.0, &node.0, &matures.to_be_bytes(), &[kind as u8]])
+}
+
+/// Marks that a validator was slashed for contradictory votes of a height.
+pub fn evidence(validator: &ValidatorKey, height: u64) -> Vec<u8> {
+    join("/kv/val/evidence/", &[&validator.0, &height.to_be_bytes()])
 }

@@ -14,6 +14,7 @@ pub mod hash;
 pub mod ids;
 pub mod keys;
 pub mod params;
+pub mod stake;
 pub mod state;
 pub mod task;
 #[cfg(feature = "test-utils")]
@@ -22,7 +23,7 @@ pub mod transaction;
 pub mod wire;
 
 pub use amount::Amount;
-pub use block::{Block, Header, OptionalRoot, Validator, ValidatorSet};
+pub use block::{Block, Checkpoint, Handover, Header, OptionalRoot, Validator, ValidatorSet};
 pub use genesis::{Genesis, GenesisBalance, GenesisNode};
 pub use ids::{
     AccountId, BeaconValue, BlockHash, Bytes, Cid, Digest, GenesisHash, NodeKey, Signature, TaskId,

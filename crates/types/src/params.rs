@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::amount::{Amount, MICRO};
 use crate::genesis::NANO;
+use crate::state::Terms;
 use crate::wire;
 
 /// What a parameter's integer counts.
@@ -353,14 +354,9 @@ impl ChainParams {
         Ok(next)
     }
 
-    /// Price of one replica of this reference cost.
-    pub fn price(&self, cost: u64) -> Amount {
-        Amount(u128::from(cost) * u128::from(self.unit_price))
-    }
-
-    /// The part of [`Self::price`] that is paid to the worker; the rest is burned.
-    pub fn worker_pay(&self, cost: u64) -> Amount {
-        self.price(cost).share(self.worker_share.min(NANO)).unwrap_or_default()
+    /// The prices of a task that is submitted now.
+    pub fn terms(&self) -> Terms {
+        Terms { unit_price: self.unit_price, worker_share: self.worker_share }
     }
 }
 

@@ -3,9 +3,11 @@
 use minicbor::{Decode, Encode};
 
 use crate::amount::Amount;
+use crate::genesis::NANO;
 use crate::ids::{
     AccountId, BeaconValue, BlockHash, Bytes, Cid, Digest, NodeKey, TaskId, ValidatorKey,
 };
+use crate::stake::Pool;
 use crate::task::TaskSpec;
 use crate::wire;
 
@@ -63,6 +65,16 @@ pub enum PaymentReason {
         #[n(1)]
         offender: NodeKey,
     },
+    /// Half of a stake that was slashed for contradictory votes, to who showed them.
+    #[n(3)]
+    Equivocation {
+        /// The height of the votes.
+        #[n(0)]
+        height: u64,
+        /// Who lost it.
+        #[n(1)]
+        offender: NodeKey,
+    },
 }
 
 /// One payment, numbered from 0 in the order of execution.
@@ -90,6 +102,9 @@ pub struct Payment {
     /// Why.
     #[n(6)]
     pub reason: PaymentReason,
+    /// How much of it went to those who delegated stake to the node.
+    #[n(7)]
+    pub delegated: Amount,
 }
 
 /// What the running epoch has counted of a node (`docs/spec/poei.md`, input and rule 14).
@@ -177,6 +192,18 @@ pub struct NodeRecord {
     /// How often its beacon chain was renewed.
     #[n(15)]
     pub beacon_generation: u64,
+    /// Stake that others delegated to it.
+    #[n(16)]
+    pub delegated: Pool,
+    /// It wants to validate.
+    #[n(17)]
+    pub validates: bool,
+    /// It does not validate before this epoch: it contradicted itself or was absent.
+    #[n(18)]
+    pub jailed_until: u64,
+    /// The newest block that it proposed, or the one after which it entered the validator set.
+    #[n(19)]
+    pub last_proposed: u64,
 }
 
 /// One worker's part in a task.
@@ -306,6 +333,9 @@ pub enum Phase {
         /// True when more than one operator, or a committee, computed it.
         #[n(2)]
         checked: bool,
+        /// The epoch with whose beginning it becomes final.
+        #[n(3)]
+        until: u64,
     },
     /// Settled and paid.
     #[n(4)]
@@ -351,6 +381,36 @@ pub struct TaskRecord {
     /// Where it stands.
     #[n(6)]
     pub phase: Phase,
+    /// Its prices: those that were in force when it was submitted.
+    #[n(7)]
+    pub terms: Terms,
+    /// What a challenger has put down; it is lost when the result stands.
+    #[n(8)]
+    pub deposit: Amount,
+}
+
+/// The prices of a task. Governance may change them for later tasks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct Terms {
+    /// Micro-credits per unit of reference cost.
+    #[n(0)]
+    pub unit_price: u64,
+    /// Share of the price that a worker gets (nano); the rest is burned.
+    #[n(1)]
+    pub worker_share: u64,
+}
+
+impl Terms {
+    /// Price of one replica of this reference cost.
+    pub fn price(&self, cost: u64) -> Amount {
+        Amount(u128::from(cost) * u128::from(self.unit_price))
+    }
+
+    /// The part of [`Self::price`] that is paid to the worker; the rest is burned.
+    pub fn worker_pay(&self, cost: u64) -> Amount {
+        self.price(cost).share(self.worker_share.min(NANO)).unwrap_or_default()
+    }
 }
 
 /// A closed epoch.

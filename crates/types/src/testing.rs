@@ -8,9 +8,12 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::ids::to_hex;
 use crate::params::ParamChange;
+use crate::stake::{
+    Delegation, Evidence, Pool, SignedStatement, StatementKind, Unbonding, UnbondingKind,
+};
 use crate::state::{
     Account, ChainState, CommitteeVote, DoubtReason, EpochCounts, EpochRecord, EpochRow,
-    NodeRecord, Payment, PaymentReason, Phase, Replica, Supply, TaskRecord, TaskResult,
+    NodeRecord, Payment, PaymentReason, Phase, Replica, Supply, TaskRecord, TaskResult, Terms,
 };
 use crate::*;
 
@@ -190,6 +193,8 @@ structs! {
         validators, next_validators, reveal, roots,
     }
     Block { header, transactions }
+    Handover { header, certificate, validators }
+    Checkpoint { genesis, header, validators }
     ChainParams {
         block_interval_ms, idle_interval_ms, epoch_ms, challenge_epochs, unit_price,
         base_fee, min_bond, worker_share, audit_rate, proven_trust, committee, slash_wrong,
@@ -225,16 +230,23 @@ structs! {
     SignedTransaction { transaction, signature }
     Account { balance, sequence }
     Supply { minted, burned, payments }
-    Payment { number, account, node, amount, bonded, height, reason }
+    Payment { number, account, node, amount, bonded, height, reason, delegated }
     EpochCounts { work, tasks, ok, bad, ok_n, bad_n, late_n, offered, offers }
     NodeRecord {
         account, node, validator, bond, offered, trust_a, trust_b, trust, counts, rests_until,
         unchecked, slashed, previous_score, capabilities, beacon_head, beacon_generation,
+        delegated, validates, jailed_until, last_proposed,
     }
     Replica { node, account, attempt, proven, commitment, result, failed }
     TaskResult { output, cost }
     CommitteeVote { result, validator }
-    TaskRecord { id, submitter, spec, submitted_at, escrow, replicas, phase }
+    TaskRecord { id, submitter, spec, submitted_at, escrow, replicas, phase, terms, deposit }
+    Terms { unit_price, worker_share }
+    Pool { tokens, shares }
+    Delegation { shares }
+    Unbonding { node, matures, kind, pool }
+    SignedStatement { body, signature }
+    Evidence { validator, kind, first, second }
     EpochRecord {
         epoch, timestamp, root, previous_tlr, tlr, pool, from_height, to_height, rows,
     }
@@ -250,14 +262,14 @@ macro_rules! enums {
         $(($($item:ident),+))? $({ $($field:ident),+ })?),+ $(,)? })+) => {$(
         impl Generate for $name {
             fn generate(source: &mut Source) -> Self {
-                const COUNT: usize = [$($number),+].len();
-                match source.below(COUNT) {
+                const NUMBERS: &[usize] = &[$($number),+];
+                match NUMBERS[source.below(NUMBERS.len())] {
                     $($number => {
                         $($(let $item = Generate::generate(source);)+)?
                         $($(let $field = Generate::generate(source);)+)?
                         Self::$variant $(($($item),+))? $({ $($field),+ })?
                     })+
-                    other => unreachable!("variant {other} of {COUNT}"),
+                    other => unreachable!("variant {other} of {NUMBERS:?}"),
                 }
             }
         }
@@ -274,7 +286,7 @@ macro_rules! enums {
 
 /// The number of an enum's variant.
 pub trait Variants {
-    /// Counted from 0 in the order of the type.
+    /// Its number on the wire.
     fn variant(&self) -> usize;
 }
 enums! {
@@ -289,18 +301,27 @@ enums! {
         7 = Verdicts(verdicts),
         8 = Challenge { task_id },
         9 = RenewBeacon { head, generation },
+        30 = Unbond { amount },
+        31 = Delegate { node, amount },
+        32 = Undelegate { node, shares },
+        33 = Withdraw { node, matures, kind },
+        34 = Validate { on },
+        35 = Evidence(of),
     }
     PaymentReason {
         0 = Task { task },
         1 = Epoch { epoch },
         2 = Slash { task, offender },
+        3 = Equivocation { height, offender },
     }
+    UnbondingKind { 0 = Own, 1 = Delegated }
+    StatementKind { 0 = Vote }
     DoubtReason { 0 = Unequal, 1 = Unproven, 2 = Audit, 3 = Challenged }
     Phase {
         0 = Queued { attempt },
         1 = Assigned { attempt, assigned_at, commit_by, reveal_by },
         2 = Doubted { reason, round, committee, challenger, vote_by },
-        3 = Provisional { result, epoch, checked },
+        3 = Provisional { result, epoch, checked, until },
         4 = Final { result, height },
         5 = Refunded { height },
     }
@@ -334,6 +355,11 @@ pub fn each_type(visitor: &mut impl Visitor) {
         TaskRecord,
         EpochRecord,
         ChainState,
+        Delegation,
+        Unbonding,
+        Evidence,
+        Handover,
+        Checkpoint,
     );
 }
 

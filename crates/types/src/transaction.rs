@@ -8,6 +8,7 @@ use crate::ids::Cid;
 use crate::ids::{
     AccountId, BeaconValue, Digest, GenesisHash, NodeKey, Signature, TaskId, ValidatorKey,
 };
+use crate::stake::{Evidence, UnbondingKind};
 use crate::task::{Receipt, TaskSpec};
 use crate::wire;
 use crate::wire::Wire as _;
@@ -187,6 +188,58 @@ pub enum Body {
         #[n(1)]
         generation: u64,
     },
+    /// Takes own bond out of the sender's node: it can still be slashed until it matures.
+    #[n(30)]
+    Unbond {
+        /// How much.
+        #[n(0)]
+        amount: Amount,
+    },
+    /// Stakes the sender's credits on a validator; they share its rewards and its slashing for
+    /// contradictory votes.
+    #[n(31)]
+    Delegate {
+        /// The validator's node.
+        #[n(0)]
+        node: NodeKey,
+        /// How much.
+        #[n(1)]
+        amount: Amount,
+    },
+    /// Takes delegated stake back: it can still be slashed until it matures.
+    #[n(32)]
+    Undelegate {
+        /// The validator's node.
+        #[n(0)]
+        node: NodeKey,
+        /// How many of the sender's shares.
+        #[n(1)]
+        shares: Amount,
+    },
+    /// Pays out the sender's unbonded stake that has matured.
+    #[n(33)]
+    Withdraw {
+        /// The node that it was staked on.
+        #[n(0)]
+        node: NodeKey,
+        /// The epoch in which it matured.
+        #[n(1)]
+        matures: u64,
+        /// Whose it was.
+        #[n(2)]
+        kind: UnbondingKind,
+    },
+    /// Says whether the sender's node wants to validate from the next epoch on; after a jail term
+    /// it asks to be let back in.
+    #[n(34)]
+    Validate {
+        /// Whether it wants to.
+        #[n(0)]
+        on: bool,
+    },
+    /// Shows that a validator contradicted itself (signed by a node or validator key).
+    #[n(35)]
+    Evidence(#[n(0)] Evidence),
 }
 
 impl Body {
@@ -195,7 +248,11 @@ impl Body {
     pub fn is_duty(&self) -> bool {
         matches!(
             self,
-            Self::Commits(_) | Self::Reveals(_) | Self::Verdicts(_) | Self::RenewBeacon { .. }
+            Self::Commits(_)
+                | Self::Reveals(_)
+                | Self::Verdicts(_)
+                | Self::RenewBeacon { .. }
+                | Self::Evidence(_)
         )
     }
 

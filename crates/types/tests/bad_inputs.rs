@@ -11,12 +11,13 @@ mod shapes;
 #[path = "../../../tests/support/wire_shapes.rs"]
 mod wire_shapes;
 
+use anthill_types::stake::{Delegation, Evidence, Unbonding};
 use anthill_types::state::{
     Account, ChainState, EpochRecord, NodeRecord, Payment, Supply, TaskRecord,
 };
 use anthill_types::*;
 use bad_wire::check;
-use shapes::{amount, fields, list, u64};
+use shapes::{Shape, amount, fields, id, list, u64};
 use wire_shapes::*;
 
 #[test]
@@ -38,8 +39,13 @@ fn every_bad_input_of_every_type_meets_its_error() {
         check::<NodeRecord>(&node_record()),
         check::<EpochRecord>(&epoch_record()),
         check::<ChainState>(&chain_state()),
+        check::<Delegation>(&fields(vec![amount()])),
+        check::<Unbonding>(&unbonding()),
+        check::<Evidence>(&evidence()),
+        check::<Handover>(&fields(vec![header(), Shape::Blob, validator_set()])),
+        check::<Checkpoint>(&fields(vec![id("genesis hash"), header(), validator_set()])),
     ];
-    assert_eq!(tried.len() + 4, 18, "the other four types follow, with all their variants");
+    assert_eq!(tried.len() + 4, 23, "the other four types follow, with all their variants");
     for body in bodies() {
         tried.push(check::<Transaction>(&transaction(body.clone())));
         tried.push(check::<SignedTransaction>(&signed(body)));
