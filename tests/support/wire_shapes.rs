@@ -94,12 +94,42 @@ fn stake_bodies() -> Vec<(u64, Vec<Shape>)> {
         (33, vec![id("node key"), u64(), Shape::Index(2)]),
         (34, vec![Shape::Bool]),
         (35, vec![evidence()]),
+        (36, vec![id("node key"), signature()]),
+        (37, vec![]),
+        (40, vec![propose()]),
+        (41, vec![fields(vec![u64(); 3])]),
     ]
 }
 
 pub fn evidence() -> Shape {
     let statement = fields(vec![Shape::Blob, signature()]);
     fields(vec![id("validator key"), Shape::Index(1), statement.clone(), statement])
+}
+
+/// A proposal's text.
+pub fn propose() -> Shape {
+    let change = fields(vec![u32(), amount()]);
+    let action = Shape::Variant(2, 0, vec![list(vec![change])]);
+    fields(vec![action, Shape::Text("because")])
+}
+
+pub fn proposals() -> Vec<Shape> {
+    let statuses = [vec![], vec![u64()], vec![u64()], vec![], vec![], vec![]];
+    let proposal = |(number, status)| {
+        let side = fields(vec![amount(), amount()]);
+        fields(vec![
+            u64(),
+            id("account id"),
+            propose(),
+            u64(),
+            u64(),
+            amount(),
+            side.clone(),
+            side,
+            Shape::Variant(6, number as u64, status),
+        ])
+    };
+    statuses.into_iter().enumerate().map(proposal).collect()
 }
 
 pub fn unbonding() -> Shape {
@@ -180,6 +210,8 @@ pub fn node_record() -> Shape {
         fields(vec![amount(), amount()]),
         Shape::Bool,
         u64(),
+        u64(),
+        some(id("node key")),
         u64(),
     ])
 }

@@ -4,6 +4,7 @@
 //! whole state, at start-up and in tests. No total is cached.
 
 use anthill_store::{Batch, Store, prefix_end};
+use anthill_types::governance::Proposal;
 use anthill_types::stake::Unbonding;
 use anthill_types::state::{Account, NodeRecord, Supply, TaskRecord};
 use anthill_types::{Amount, Wire, keys};
@@ -29,6 +30,8 @@ impl Totals {
         } else if key.starts_with(keys::NODES.as_bytes()) {
             let node = NodeRecord::from_bytes(value)?;
             self.held = sum(sum(self.held, node.bond)?, node.delegated.tokens)?;
+        } else if key.starts_with(keys::PROPOSALS.as_bytes()) {
+            self.held = sum(self.held, Proposal::from_bytes(value)?.deposit)?;
         } else if key.starts_with(keys::UNBONDING.as_bytes()) {
             self.held = sum(self.held, Unbonding::from_bytes(value)?.pool.tokens)?;
         } else if key.starts_with(keys::TASKS.as_bytes()) {
@@ -72,7 +75,7 @@ pub fn check_writes(store: &dyn Store, height: u64, writes: &Batch) -> Result<()
 /// Adds up the whole state.
 pub fn audit(store: &dyn Store) -> Result<Totals, LedgerError> {
     let mut totals = Totals::default();
-    for prefix in [keys::ACCOUNTS, keys::NODES, keys::TASKS, keys::UNBONDING] {
+    for prefix in [keys::ACCOUNTS, keys::NODES, keys::TASKS, keys::UNBONDING, keys::PROPOSALS] {
         let end = prefix_end(prefix.as_bytes());
         let mut start = prefix.as_bytes().to_vec();
         loop {

@@ -1,13 +1,15 @@
 //! The end of an epoch: records from settled state, scores, rewards, trust.
 
+use std::collections::BTreeSet;
+
 use anthill_poei::{Attestation, Outcome, Params, PoeiError, Record, Trust, score_epoch};
 use anthill_types::state::{EpochCounts, EpochRecord, EpochRow, NodeRecord, PaymentReason};
 use anthill_types::{Amount, Bytes, ChainParams, Digest, NodeKey, keys};
 
-use crate::bank;
 use crate::error::LedgerError;
 use crate::state::State;
 use crate::validators;
+use crate::{bank, governance};
 
 /// Closes the running epoch when its time is over, and begins the next.
 pub fn close_if_due(state: &mut State<'_>) -> Result<(), LedgerError> {
@@ -22,12 +24,19 @@ pub fn close_if_due(state: &mut State<'_>) -> Result<(), LedgerError> {
     next.epoch += 1;
     next.epoch_start_ms = chain.time_ms;
     next.epoch_start_height = chain.height;
-    state.set_chain(next)
+    state.set_chain(next)?;
+    governance::begin_epoch(state)
+}
+
+/// The nodes under which another node had a result that counts in this epoch.
+fn parents(nodes: &[NodeRecord]) -> BTreeSet<NodeKey> {
+    let worked = |n: &&NodeRecord| n.counts.tasks > 0 || n.counts.ok_n > 0;
+    nodes.iter().filter(worked).filter_map(|n| n.parent).collect()
 }
 
 /// The epoch's input record of a node (`docs/spec/poei.md`). Impact is 0 until the graph's focus is
 /// in the state, and flow until Proof of Flow measures it.
-fn record(node: &NodeRecord, timestamp: u64) -> Record {
+fn record(node: &NodeRecord, parents: &BTreeSet<NodeKey>, timestamp: u64) -> Record {
     Record {
         node: node.node.0,
         work: node.counts.work,
@@ -38,7 +47,7 @@ fn record(node: &NodeRecord, timestamp: u64) -> Record {
         focus_before: 0,
         focus_after: 0,
         trust: node.trust,
-        is_parent: false,
+        is_parent: parents.contains(&node.node),
         attestation: [0; 32],
         previous: node.previous_score,
         timestamp,
@@ -61,7 +70,8 @@ fn close(state: &mut State<'_>, params: &ChainParams) -> Result<EpochRecord, Led
     let chain = state.chain().clone();
     let mut nodes = state.nodes()?;
     let timestamp = chain.time_ms / 1000;
-    let records: Vec<Record> = nodes.iter().map(|n| record(n, timestamp)).collect();
+    let parents = parents(&nodes);
+    let records: Vec<Record> = nodes.iter().map(|n| record(n, &parents, timestamp)).collect();
     let scored = score_epoch(chain.epoch, &chain.tlr.0, &records, &poei_params(params));
     let scored =
         scored.map_err(|e| LedgerError::Epoch { epoch: chain.epoch, reason: e.to_string() })?;
@@ -138,6 +148,7 @@ fn begin_epoch(node: &mut NodeRecord, score: Option<u64>, epoch: u64) -> Result<
     (node.trust_a, node.trust_b) = (small(trust.a)?, small(trust.b)?);
     node.trust = trust.value(Attestation::SelfSigned).map_err(failed)?;
     node.previous_score = score;
+    node.active_epochs += u64::from(counts.tasks > 0);
     node.counts = EpochCounts { offered: node.offered, ..EpochCounts::default() };
     Ok(())
 }

@@ -50,6 +50,9 @@ pub enum TransactionError {
         /// What is not as it must be.
         reason: &'static str,
     },
+    /// A parameter cannot have this value.
+    #[error(transparent)]
+    Param(#[from] anthill_types::params::ParamError),
     /// Evidence that shows nothing.
     #[error("the evidence against a validator is refused: {0}")]
     Evidence(&'static str),

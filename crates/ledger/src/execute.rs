@@ -11,7 +11,7 @@ use anthill_types::{
 
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::state::State;
-use crate::{bank, conservation, doubt, epochs, nodes, settle, staking, tasks};
+use crate::{bank, conservation, doubt, epochs, governance, nodes, settle, staking, tasks};
 
 /// Most agenda entries handled in one block; the rest follow in the next.
 const AGENDA_PER_BLOCK: usize = 4096;
@@ -184,6 +184,10 @@ pub fn apply(
             staking::withdraw(state, sender, node, *matures, *kind)
         }
         Body::Validate { on } => staking::validate(state, sender, *on),
+        Body::Adopt { child, consent } => nodes::adopt(state, genesis, sender, child, consent),
+        Body::LeaveParent => nodes::leave_parent(state, sender),
+        Body::Propose(propose) => governance::propose(state, sender, propose),
+        Body::Vote(vote) => governance::vote(state, sender, vote),
         _ => Err(TransactionError::Invalid("not an account's transaction")),
     }
 }

@@ -74,5 +74,7 @@ fn first_record(node: &GenesisNode) -> NodeRecord {
         validates: true,
         jailed_until: 0,
         last_proposed: 0,
+        parent: None,
+        active_epochs: 0,
     }
 }

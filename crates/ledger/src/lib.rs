@@ -24,6 +24,7 @@ pub mod epochs;
 pub mod error;
 pub mod execute;
 pub mod genesis;
+pub mod governance;
 pub mod mempool;
 pub mod nodes;
 pub mod settle;

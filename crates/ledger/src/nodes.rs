@@ -3,11 +3,15 @@
 use anthill_identity as identity;
 use anthill_poei::Params;
 use anthill_scheduler::{Candidate, fitness};
+use anthill_types::governance::Counter;
 use anthill_types::stake::Pool;
 use anthill_types::state::{EpochCounts, NodeRecord};
 use anthill_types::task::MAX_CAPABILITIES;
 use anthill_types::transaction::Admit;
-use anthill_types::{AccountId, Amount, BeaconValue, ChainParams, Digest, GenesisHash, Wire, keys};
+use anthill_types::{
+    AccountId, Amount, BeaconValue, ChainParams, Digest, GenesisHash, NodeKey, Signature, Wire,
+    keys,
+};
 
 use crate::bank;
 use crate::error::{LedgerError, TransactionError};
@@ -55,6 +59,8 @@ pub fn admit(
         validates: false,
         jailed_until: 0,
         last_proposed: 0,
+        parent: None,
+        active_epochs: 0,
     };
     Ok(register(state, &node)?)
 }
@@ -156,6 +162,59 @@ pub fn bond(
     bank::withdraw(state, account, amount, "the bond")?;
     node.bond = node.bond.checked_add(amount).ok_or(LedgerError::Overflow("bond"))?;
     Ok(state.put_node(&node)?)
+}
+
+/// Puts another account's node under the sender's: both have signed. A node with a parent has no
+/// children, and a child has one parent.
+pub fn adopt(
+    state: &mut State<'_>,
+    genesis: &GenesisHash,
+    account: &AccountId,
+    child: &NodeKey,
+    consent: &Signature,
+) -> Result<(), TransactionError> {
+    let parent = state.node_of_account(account)?.ok_or(TransactionError::NotANode)?;
+    let mut record = state.node(child)?.ok_or(TransactionError::NotANode)?;
+    if record.account == *account {
+        return Err(TransactionError::Invalid("a child is bonded to another account"));
+    }
+    if parent.parent.is_some() || state.has(&keys::children_of(child))? {
+        return Err(TransactionError::Invalid("a parent cannot be a child, nor a child a parent"));
+    }
+    if record.parent.is_some() {
+        return Err(TransactionError::Invalid("this node has a parent already"));
+    }
+    identity::verify(&child.0, "adopt", &genesis.0, &parent.node.0, &consent.0)
+        .map_err(|_| TransactionError::Signature)?;
+    change_children(state, &parent.node, |n| n.checked_add(1))?;
+    record.parent = Some(parent.node);
+    Ok(state.put_node(&record)?)
+}
+
+/// Takes the sender's node from under its parent.
+pub fn leave_parent(state: &mut State<'_>, account: &AccountId) -> Result<(), TransactionError> {
+    let mut record = state.node_of_account(account)?.ok_or(TransactionError::NotANode)?;
+    let parent = record.parent.take();
+    let parent = parent.ok_or(TransactionError::Invalid("this node has no parent"))?;
+    change_children(state, &parent, |n| n.checked_sub(1))?;
+    Ok(state.put_node(&record)?)
+}
+
+/// Counts a parent's children; the entry goes with the last.
+fn change_children(
+    state: &mut State<'_>,
+    parent: &NodeKey,
+    change: impl Fn(u64) -> Option<u64>,
+) -> Result<(), LedgerError> {
+    let key = keys::children_of(parent);
+    let count = state.get::<Counter>(&key)?.unwrap_or_default().value;
+    match change(count).ok_or(LedgerError::Overflow("children"))? {
+        0 => {
+            state.delete(&key);
+            Ok(())
+        }
+        value => state.put(key, &Counter { value }),
+    }
 }
 
 /// Changes what the sender's node offers.

@@ -15,10 +15,12 @@ use anthill_types::{AccountId, Amount, GenesisHash, NodeKey, ValidatorKey, Wire,
 
 use crate::error::{LedgerError, TransactionError};
 use crate::state::State;
-use crate::{bank, nodes};
+use crate::{bank, governance, nodes};
 
 /// Least amount of one delegation: one credit.
 pub const MIN_DELEGATION: Amount = Amount::credits(1);
+/// Most nodes that one account delegates to.
+pub const MAX_DELEGATIONS: usize = 64;
 /// Most unbonding pools of a node that one slashing looks at: one a kind and epoch.
 const MAX_UNBONDING: usize = 4096;
 
@@ -28,6 +30,7 @@ pub fn unbond(
     account: &AccountId,
     amount: Amount,
 ) -> Result<(), TransactionError> {
+    governance::check_unlocked(state, account)?;
     let mut node = state.node_of_account(account)?.ok_or(TransactionError::NotANode)?;
     if amount == Amount::ZERO {
         return Err(TransactionError::Invalid("nothing to unbond"));
@@ -54,11 +57,17 @@ pub fn delegate(
     if !node.validates {
         return Err(TransactionError::Invalid("this node does not want to validate"));
     }
+    let all = keys::delegations_of(account);
+    let end = prefix_end(&all).unwrap_or_default();
+    let known = state.has(&keys::delegation(account, key))?;
+    if !known && state.range(&all, &end, MAX_DELEGATIONS)?.len() >= MAX_DELEGATIONS {
+        return Err(TransactionError::Invalid("an account delegates to 64 nodes at most"));
+    }
     bank::withdraw(state, account, amount, "the delegation")?;
     let all_lost = "nothing can be delegated to this node: what was is slashed to nothing";
     let bought = node.delegated.deposit(amount).ok_or(TransactionError::Invalid(all_lost))?;
     state.put_node(&node)?;
-    let key = keys::delegation(key, account);
+    let key = keys::delegation(account, key);
     let mut own = state.get::<Delegation>(&key)?.unwrap_or_default();
     own.shares = own.shares.checked_add(bought).ok_or(LedgerError::Overflow("shares"))?;
     Ok(state.put(key, &own)?)
@@ -71,8 +80,9 @@ pub fn undelegate(
     key: &NodeKey,
     shares: Amount,
 ) -> Result<(), TransactionError> {
+    governance::check_unlocked(state, account)?;
     let mut node = state.node(key)?.ok_or(TransactionError::NotANode)?;
-    take_shares(state, keys::delegation(key, account), shares)?;
+    take_shares(state, keys::delegation(account, key), shares)?;
     let amount = node.delegated.withdraw(shares).ok_or(LedgerError::Overflow("shares"))?;
     state.put_node(&node)?;
     if amount == Amount::ZERO {
@@ -151,6 +161,23 @@ pub fn withdraw(
     Ok(())
 }
 
+/// All stake of an account: its node's own bond and the worth of its delegations.
+pub fn stake_of(state: &State<'_>, account: &AccountId) -> Result<Amount, LedgerError> {
+    let own = state.node_of_account(account)?.map(|n| n.bond).unwrap_or_default();
+    let all = keys::delegations_of(account);
+    let end = prefix_end(&all).unwrap_or_default();
+    let mut stake = own;
+    for (key, value) in state.range(&all, &end, MAX_DELEGATIONS)? {
+        let node = key.get(all.len()..).and_then(|k| k.try_into().ok());
+        let node = NodeKey(node.ok_or(LedgerError::Missing("delegation"))?);
+        let node = state.node(&node)?.ok_or(LedgerError::Missing("delegated node"))?;
+        let worth = node.delegated.worth(Delegation::from_bytes(&value)?.shares);
+        stake =
+            stake.checked_add(worth.unwrap_or_default()).ok_or(LedgerError::Overflow("stake"))?;
+    }
+    Ok(stake)
+}
+
 /// Takes a share (nano) of what a node's owners are unbonding and can still lose; returns it.
 /// Delegated stake is spared unless `delegated` is set.
 pub fn slash_unbonding(
@@ -192,7 +219,8 @@ pub fn punish(
         return refuse("it accuses nobody of this chain");
     };
     let height = check_evidence(genesis, evidence)?;
-    if height > state.height() {
+    // A contradiction shows while its height is being agreed on, one above what is committed.
+    if height > state.height() + 1 {
         return refuse("its height has not been reached");
     }
     if height < oldest_punishable(state)? {

@@ -99,7 +99,7 @@ fn delegated_stake_votes_earns_and_matures() {
     let (part, whole) = (reward.delegated.0, reward.amount.0);
     assert!(part.abs_diff(whole * 5 / 6 * 9 / 10) < whole / 1_000_000, "{part} of {whole}");
 
-    let mine = keys::delegation(&town.people[0].node_key(), &town.people[3].id());
+    let mine = keys::delegation(&town.people[3].id(), &town.people[0].node_key());
     let shares = state.get::<Delegation>(&mine).unwrap().unwrap().shares;
     let undelegate = Body::Undelegate { node: town.people[0].node_key(), shares };
     let worth = node.delegated.worth(shares).unwrap();

@@ -8,12 +8,13 @@ use anthill_engine::wire::Frame;
 use anthill_ledger::mempool::{MAX_BYTES, MAX_PER_SENDER, MAX_WAITING};
 use anthill_light::Subject;
 use anthill_store::Batch;
+use anthill_types::amount::MICRO;
 use anthill_types::state::{
     DoubtReason, EpochRecord, NodeRecord, Payment, PaymentReason, Phase, TaskRecord, TaskResult,
 };
 use anthill_types::{
-    AccountId, Amount, BeaconValue, Block, BlockHash, Body, Digest, Genesis, NodeKey, TaskId,
-    ValidatorKey, Wire, keys,
+    AccountId, Amount, BeaconValue, Block, BlockHash, Body, Digest, Genesis, Header, NodeKey,
+    TaskId, ValidatorKey, ValidatorSet, Wire, keys,
 };
 
 use crate::adversary::read_vote;
@@ -25,6 +26,10 @@ use crate::world::World;
 /// What is known of the chain, built up from the first commit of each height.
 pub struct Checks {
     validators: BTreeMap<[u8; 32], u64>,
+    /// Hash of the set that signs the next block.
+    set: Digest,
+    /// All nodes as the state has them.
+    nodes: BTreeMap<NodeKey, NodeRecord>,
     blocks: BTreeMap<u64, (BlockHash, Digest)>,
     transactions: BTreeSet<Digest>,
     /// Transactions that honest nodes have made.
@@ -45,6 +50,8 @@ impl Checks {
         let validators = genesis.validator_set().powers().into_iter().collect();
         Self {
             validators,
+            set: genesis.validator_set().hash(),
+            nodes: BTreeMap::new(),
             blocks: BTreeMap::new(),
             transactions: BTreeSet::new(),
             made: BTreeSet::new(),
@@ -148,6 +155,7 @@ impl World {
             self.check_reveal(block),
             self.check_transactions(block),
             self.check_writes(writes),
+            self.check_set(block, writes),
             self.check_totals(node),
         ];
         for problem in problems.into_iter().flatten() {
@@ -233,6 +241,42 @@ impl World {
         None
     }
 
+    /// The validators change only as headers say, to nodes that may validate, each by its stake.
+    fn check_set(&mut self, block: &Block, writes: &Batch) -> Option<String> {
+        let Header { validators, next_validators, .. } = block.header;
+        if validators != self.checks.set {
+            return Some("the header names another set than the one before".into());
+        }
+        if validators == next_validators {
+            return None;
+        }
+        self.marks.hit("set: changed");
+        let Some(Some(written)) = writes.get(&keys::validator_set()) else {
+            return Some("the next set is not in the state".into());
+        };
+        let set = ValidatorSet::from_bytes(written).ok()?;
+        if set.hash() != next_validators || !set.validators.is_sorted_by(|a, b| a.key < b.key) {
+            return Some("the next set is not the one that the header names".into());
+        }
+        for validator in &set.validators {
+            let of = |n: &&NodeRecord| n.validator == validator.key;
+            let Some(node) = self.checks.nodes.values().find(of) else {
+                return Some(format!("validator {} is no node", validator.key));
+            };
+            let stake = (node.bond.0 + node.delegated.tokens.0) / MICRO;
+            let jailed = node.jailed_until > self.checks.epochs;
+            if u128::from(validator.power) != stake || !node.validates || jailed {
+                return Some(format!("{validator:?} may not validate: {node:?}"));
+            }
+            if !self.checks.validators.contains_key(&validator.key.0) {
+                self.marks.hit("set: entered");
+            }
+        }
+        self.checks.validators = set.powers().into_iter().collect();
+        self.checks.set = next_validators;
+        None
+    }
+
     /// Every accepted result is the reference's.
     fn check_task(&mut self, task: &TaskRecord) -> Option<String> {
         let before = self.checks.tasks.insert(task.id, task.phase.clone());
@@ -284,6 +328,9 @@ impl World {
                 ("pay: slash", [task.0.to_vec(), offender.0.to_vec(), height].concat())
             }
             PaymentReason::Equivocation { height, offender } => {
+                if self.index(&offender.0).is_some_and(|node| self.nodes[node].is_sound()) {
+                    return Some(format!("honest node {offender} was slashed for its votes"));
+                }
                 let height = height.to_be_bytes().to_vec();
                 ("pay: equivocation", [offender.0.to_vec(), height].concat())
             }
@@ -315,9 +362,24 @@ impl World {
 
     /// An honest node is never found wrong.
     fn check_node(&mut self, record: &NodeRecord) -> Option<String> {
+        self.note_stake(record);
+        self.checks.nodes.insert(record.node, record.clone());
         let node = self.index(&record.node.0)?;
         let wronged = self.nodes[node].role.is_honest() && record.counts.bad_n > 0;
         wronged.then(|| format!("node {node} is honest, and its result was called wrong"))
+    }
+
+    fn note_stake(&mut self, record: &NodeRecord) {
+        let Some(before) = self.checks.nodes.get(&record.node) else { return };
+        if record.delegated.shares > before.delegated.shares {
+            self.marks.hit("stake: delegated");
+        }
+        if record.jailed_until > before.jailed_until {
+            self.marks.hit("stake: jailed");
+        }
+        if record.bond < before.bond && record.slashed == before.slashed {
+            self.marks.hit("stake: unbonded");
+        }
     }
 
     /// Accounts + bonds + escrow + burned = minted, added up anew.
@@ -395,6 +457,8 @@ impl World {
             }
         }
         rows.retain(|key, value| self.is_new(key, value.as_deref()));
+        let set = keys::validator_set();
+        rows.insert(set.clone(), store.get(&set).unwrap_or_default());
         rows
     }
 

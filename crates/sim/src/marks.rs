@@ -34,7 +34,7 @@ pub const FAULTS: [&str; 26] = [
 ];
 
 /// Branches of the protocol that a campaign must have taken.
-pub const BRANCHES: [&str; 35] = [
+pub const BRANCHES: [&str; 41] = [
     "role: liar",
     "role: liar about the cost alone",
     "role: colluding liar",
@@ -57,6 +57,12 @@ pub const BRANCHES: [&str; 35] = [
     "pay: task",
     "pay: epoch",
     "pay: slash",
+    "pay: equivocation",
+    "set: changed",
+    "set: entered",
+    "stake: delegated",
+    "stake: unbonded",
+    "stake: jailed",
     "block: reveal missed",
     "block: beacon renewed",
     "block: agreed in a later round",

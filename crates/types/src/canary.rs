@@ -86,6 +86,10 @@ mod on {
         UnbondAtOnce,
         /// a validator is slashed twice for one contradiction
         SlashTwice,
+        /// a vote is counted again when it is given again
+        VoteTwice,
+        /// proposals pass without a quorum
+        IgnoreQuorum,
     }
 
     thread_local! {

@@ -117,14 +117,55 @@ pub fn epoch(number: u64) -> Vec<u8> {
 pub const UNBONDING: &str = "/kv/val/unbonding/";
 
 /// What an account delegated to a node.
-pub fn delegation(node: &NodeKey, account: &AccountId) -> Vec<u8> {
-    join("/kv/val/delegation/", &[&node.0, &account.0])
+pub fn delegation(account: &AccountId, node: &NodeKey) -> Vec<u8> {
+    join("/kv/val/delegation/", &[&account.0, &node.0])
 }
 
-/// Prefix of a node's delegations.
-pub fn delegations_of(node: &NodeKey) -> Vec<u8> {
-    join("/kv/val/delegation/", &[&node.0])
+/// Prefix of an account's delegations.
+pub fn delegations_of(account: &AccountId) -> Vec<u8> {
+    join("/kv/val/delegation/", &[&account.0])
 }
+
+/// Prefix of all proposals.
+pub const PROPOSALS: &str = "/kv/gov/proposal/";
+
+/// Number of proposals so far.
+pub fn proposal_count() -> Vec<u8> {
+    b"/kv/gov/count".to_vec()
+}
+
+/// A proposal by number.
+pub fn proposal(number: u64) -> Vec<u8> {
+    join(PROPOSALS, &[&number.to_be_bytes()])
+}
+
+/// Entry of the list of proposals that are open or wait for their execution.
+pub fn open_proposal(number: u64) -> Vec<u8> {
+    join("/kv/gov/open/", &[&number.to_be_bytes()])
+}
+
+/// Prefix of [`open_proposal`].
+pub fn open_proposals() -> Vec<u8> {
+    b"/kv/gov/open/".to_vec()
+}
+
+/// An account's vote on a proposal.
+pub fn vote(number: u64, account: &AccountId) -> Vec<u8> {
+    join("/kv/gov/vote/", &[&number.to_be_bytes(), &account.0])
+}
+
+/// Until which epoch an account's stake is bound by its votes.
+pub fn vote_lock(account: &AccountId) -> Vec<u8> {
+    join("/kv/gov/lock/", &[&account.0])
+}
+
+/// Marks an account as an identity that governance has vouched for.
+pub fn identity(account: &AccountId) -> Vec<u8> {
+    join(IDENTITIES, &[&account.0])
+}
+
+/// Prefix of [`identity`].
+pub const IDENTITIES: &str = "/kv/gov/identity/";
 
 /// Prefix of a node's unbonding pools.
 pub fn unbonding_of(node: &NodeKey) -> Vec<u8> {
@@ -152,4 +193,9 @@ pub fn unbonding_owner(
 /// Marks that a validator was slashed for contradictory votes of a height.
 pub fn evidence(validator: &ValidatorKey, height: u64) -> Vec<u8> {
     join("/kv/val/evidence/", &[&validator.0, &height.to_be_bytes()])
+}
+
+/// Number of a parent's children; absent for none.
+pub fn children_of(parent: &NodeKey) -> Vec<u8> {
+    join("/kv/val/children/", &[&parent.0])
 }

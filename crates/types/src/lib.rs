@@ -10,6 +10,7 @@ pub mod amount;
 pub mod block;
 pub mod canary;
 pub mod genesis;
+pub mod governance;
 pub mod hash;
 pub mod ids;
 pub mod keys;

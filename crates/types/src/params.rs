@@ -244,8 +244,8 @@ params! {
         "Deposit of a proposal; it returns unless the proposal expires without a quorum.";
     35 identity_epochs: u64 = 10, 1 => 10_000, Epochs,
         "Epochs with final results before a proven identity votes by the square root of its stake.";
-    36 identity_kinds: u64 = 0, 0 => 7, Count,
-        "Attestation kinds that prove an identity, one bit each: 1 software, 2 hardware, 4 vouched.";
+    36 identity_kinds: u64 = 0, 0 => 1, Count,
+        "What proves an identity to governance: 0 nothing, 1 that a vote has vouched for it.";
     37 link_fee: Amount = MICRO / 100, 0 => MOST, Micro,
         "Flat fee of a graph link, burned.";
     38 name_price: Amount = MICRO / 10, 0 => MOST, Micro,

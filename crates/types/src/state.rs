@@ -204,6 +204,12 @@ pub struct NodeRecord {
     /// The newest block that it proposed, or the one after which it entered the validator set.
     #[n(19)]
     pub last_proposed: u64,
+    /// The node of another account through which it reaches the network.
+    #[n(20)]
+    pub parent: Option<NodeKey>,
+    /// Epochs in which results of it became final.
+    #[n(21)]
+    pub active_epochs: u64,
 }
 
 /// One worker's part in a task.

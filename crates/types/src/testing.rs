@@ -6,6 +6,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+use crate::governance::{Action, CastVote, CountedVote, Counter, Proposal, Propose, Side, Status};
 use crate::ids::to_hex;
 use crate::params::ParamChange;
 use crate::stake::{
@@ -235,7 +236,7 @@ structs! {
     NodeRecord {
         account, node, validator, bond, offered, trust_a, trust_b, trust, counts, rests_until,
         unchecked, slashed, previous_score, capabilities, beacon_head, beacon_generation,
-        delegated, validates, jailed_until, last_proposed,
+        delegated, validates, jailed_until, last_proposed, parent, active_epochs,
     }
     Replica { node, account, attempt, proven, commitment, result, failed }
     TaskResult { output, cost }
@@ -247,6 +248,12 @@ structs! {
     Unbonding { node, matures, kind, pool }
     SignedStatement { body, signature }
     Evidence { validator, kind, first, second }
+    Counter { value }
+    Propose { action, reason }
+    CastVote { proposal, yes, no }
+    CountedVote { stake, identity, yes, no }
+    Side { stake, roots }
+    Proposal { number, proposer, propose, opened, closes, deposit, yes, no, status }
     EpochRecord {
         epoch, timestamp, root, previous_tlr, tlr, pool, from_height, to_height, rows,
     }
@@ -307,12 +314,20 @@ enums! {
         33 = Withdraw { node, matures, kind },
         34 = Validate { on },
         35 = Evidence(of),
+        36 = Adopt { child, consent },
+        37 = LeaveParent,
+        40 = Propose(propose),
+        41 = Vote(vote),
     }
     PaymentReason {
         0 = Task { task },
         1 = Epoch { epoch },
         2 = Slash { task, offender },
         3 = Equivocation { height, offender },
+    }
+    Action { 0 = SetParams(changes), 1 = Vouch { account, is_person } }
+    Status {
+        0 = Open, 1 = Passed { at }, 2 = Executed { height }, 3 = Rejected, 4 = Expired, 5 = Failed,
     }
     UnbondingKind { 0 = Own, 1 = Delegated }
     StatementKind { 0 = Vote }
@@ -360,6 +375,9 @@ pub fn each_type(visitor: &mut impl Visitor) {
         Evidence,
         Handover,
         Checkpoint,
+        Counter,
+        Proposal,
+        CountedVote,
     );
 }
 

@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::amount::Amount;
+use crate::governance::{CastVote, Propose};
 use crate::hash::sha3;
 use crate::ids::Cid;
 use crate::ids::{
@@ -237,6 +238,26 @@ pub enum Body {
         #[n(0)]
         on: bool,
     },
+    /// Takes another account's node under the sender's node, through which it reaches the network;
+    /// `docs/spec/poei.md` 12 gives the parent more for the epochs in which a child works.
+    #[n(36)]
+    Adopt {
+        /// The child's node.
+        #[n(0)]
+        child: NodeKey,
+        /// The child's node key's signature over the parent's node key (kind `adopt`).
+        #[n(1)]
+        consent: Signature,
+    },
+    /// Takes the sender's node from under its parent.
+    #[n(37)]
+    LeaveParent,
+    /// Proposes a change to governance.
+    #[n(40)]
+    Propose(#[n(0)] Propose),
+    /// Votes on a proposal.
+    #[n(41)]
+    Vote(#[n(0)] CastVote),
     /// Shows that a validator contradicted itself (signed by a node or validator key).
     #[n(35)]
     Evidence(#[n(0)] Evidence),

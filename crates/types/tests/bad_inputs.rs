@@ -11,6 +11,7 @@ mod shapes;
 #[path = "../../../tests/support/wire_shapes.rs"]
 mod wire_shapes;
 
+use anthill_types::governance::{CountedVote, Counter, Proposal};
 use anthill_types::stake::{Delegation, Evidence, Unbonding};
 use anthill_types::state::{
     Account, ChainState, EpochRecord, NodeRecord, Payment, Supply, TaskRecord,
@@ -42,10 +43,13 @@ fn every_bad_input_of_every_type_meets_its_error() {
         check::<Delegation>(&fields(vec![amount()])),
         check::<Unbonding>(&unbonding()),
         check::<Evidence>(&evidence()),
+        check::<Counter>(&fields(vec![u64()])),
+        check::<CountedVote>(&fields(vec![amount(), Shape::Bool, u64(), u64()])),
         check::<Handover>(&fields(vec![header(), Shape::Blob, validator_set()])),
         check::<Checkpoint>(&fields(vec![id("genesis hash"), header(), validator_set()])),
     ];
-    assert_eq!(tried.len() + 4, 23, "the other four types follow, with all their variants");
+    tried.extend(proposals().iter().map(check::<Proposal>));
+    assert_eq!(tried.len() + 4, 31, "the other four types follow, with all their variants");
     for body in bodies() {
         tried.push(check::<Transaction>(&transaction(body.clone())));
         tried.push(check::<SignedTransaction>(&signed(body)));
