@@ -11,7 +11,7 @@ use anthill_types::{
 
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::state::State;
-use crate::{bank, conservation, doubt, epochs, nodes, settle, tasks};
+use crate::{bank, conservation, dispatch, doubt, epochs, nodes, settle, tasks};
 
 /// Most agenda entries handled in one block; the rest follow in the next.
 const AGENDA_PER_BLOCK: usize = 4096;
@@ -172,7 +172,7 @@ pub fn apply(
         Body::Offer { units, capabilities } => nodes::offer(state, sender, *units, capabilities),
         Body::SubmitTasks(specs) => tasks::submit(state, sender, transaction.sequence, specs),
         Body::Challenge { task_id } => doubt::challenge(state, sender, task_id),
-        _ => Err(TransactionError::Invalid("not an account's transaction")),
+        _ => dispatch::apply(state, genesis, transaction),
     }
 }
 

@@ -18,14 +18,21 @@
 
 pub mod bank;
 pub mod chain;
+pub mod channels;
 pub mod conservation;
+pub mod denominations;
+pub mod dispatch;
 pub mod doubt;
 pub mod epochs;
 pub mod error;
+pub mod escrow;
 pub mod execute;
 pub mod genesis;
+pub mod links;
 pub mod mempool;
+pub mod names;
 pub mod nodes;
+pub mod properties;
 pub mod settle;
 pub mod state;
 pub mod tasks;

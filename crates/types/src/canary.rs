@@ -82,6 +82,16 @@ mod on {
         LoseEscrow,
         /// a sequence number can be used again
         ReuseSequence,
+        /// a channel can be disputed with any version, an older one too
+        ChannelOldState,
+        /// an issuer may mint beyond the cap
+        MintBeyondCap,
+        /// an escrow stays open when it is released
+        EscrowTwice,
+        /// a link that exists can be made again, and counts twice
+        LinkTwice,
+        /// a name can be taken before it has expired
+        StealName,
     }
 
     thread_local! {
