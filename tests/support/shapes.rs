@@ -223,6 +223,8 @@ impl Shape {
         add("nothing".into(), vec![], Fault::CutShort);
         add("a byte after the end".into(), [&bytes[..], &[0]].concat(), Fault::NotCanonical);
         add("twice".into(), [&bytes[..], &bytes].concat(), Fault::NotCanonical);
+        add("a break after the end".into(), [&bytes[..], &[0xff]].concat(), Fault::NotCanonical);
+        add("a null after the end".into(), [&bytes[..], &[0xf6]].concat(), Fault::NotCanonical);
         for (start, end, shape, nullable) in parts {
             add(format!("cut before {start}"), bytes[..start].to_vec(), Fault::CutShort);
             add(format!("cut before {end} - 1"), bytes[..end - 1].to_vec(), Fault::CutShort);
@@ -417,6 +419,12 @@ fn arrays(at: usize, good: &[u8]) -> Vec<(&'static str, Vec<u8>, Fault)> {
 }
 
 fn tuples(items: &[Shape], at: usize, good: &[u8]) -> Vec<(&'static str, Vec<u8>, Fault)> {
+    if items.is_empty() {
+        // Nothing is read where nothing is expected; the guard sees that it is not written so.
+        let other = |(what, bytes)| (what, bytes, Fault::NotCanonical);
+        let others = [("an integer", vec![0]), ("null", vec![0xf6]), ("a field", vec![0x81, 0])];
+        return others.into_iter().map(other).collect();
+    }
     let mut all = arrays(at, good);
     let count = items.len();
     let more = [head(4, count as u64 + 1), good[past_head(good)..].to_vec(), vec![0xf6]].concat();
@@ -440,7 +448,9 @@ fn variants(
     good: &[u8],
 ) -> Vec<(&'static str, Vec<u8>, Fault)> {
     let mut all = others(at, "array", &["an array"]);
-    let (number, inner) = (&good[1..2], &good[2..]);
+    // The number is one byte, or from 24 on two.
+    let past = if good[1] == 0x18 { 3 } else { 2 };
+    let (number, inner) = (&good[1..past], &good[past..]);
     let with = |number: &[u8]| [&[0x82][..], number, inner].concat();
     let unknown = |number: i64| Fault::UnknownVariant { number, at: at + 1 };
     all.push(("no pair", vec![0x80], Fault::NotAVariant { at }));
@@ -452,18 +462,19 @@ fn variants(
     all.push(("the next variant", with(&head(0, count)), unknown(count as i64)));
     all.push(("a far variant", with(&head(0, 1 << 40)), unknown(1 << 40)));
     all.push(("a negative variant", with(&[0x20]), unknown(-1)));
-    all.push(("a longer number", with(&[0x18, number[0]]), Fault::NotCanonical));
+    let last = number[number.len() - 1];
+    all.push(("a longer number", with(&[0x19, 0, last]), Fault::NotCanonical));
     let huge = Fault::Overflow { value: u64::MAX, at: at + 1 };
     all.push(("a variant past 2^63", with(&head(0, u64::MAX)), huge));
     for (what, by, fault) in others(at + 1, "i64", &["an integer", "a negative integer"]) {
         all.push((what, with(&by), fault));
     }
-    for (what, by, mut fault) in tuples(items, at + 2, inner) {
+    for (what, by, mut fault) in tuples(items, at + past, inner) {
         // A field that a variant lacks is told with the place of the variant.
         if let Fault::Missing { at: place, .. } = &mut fault {
             *place = at;
         }
-        all.push((what, [&good[..2], &by].concat(), fault));
+        all.push((what, [&good[..past], &by].concat(), fault));
     }
     all
 }

@@ -11,7 +11,7 @@ use anthill_types::{
 
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::state::State;
-use crate::{bank, conservation, doubt, epochs, governance, nodes, settle, staking, tasks};
+use crate::{bank, conservation, dispatch, doubt, epochs, nodes, settle, staking, tasks};
 
 /// Most agenda entries handled in one block; the rest follow in the next.
 const AGENDA_PER_BLOCK: usize = 4096;
@@ -177,18 +177,7 @@ pub fn apply(
         Body::Offer { units, capabilities } => nodes::offer(state, sender, *units, capabilities),
         Body::SubmitTasks(specs) => tasks::submit(state, sender, transaction.sequence, specs),
         Body::Challenge { task_id } => doubt::challenge(state, sender, task_id),
-        Body::Unbond { amount } => staking::unbond(state, sender, *amount),
-        Body::Delegate { node, amount } => staking::delegate(state, sender, node, *amount),
-        Body::Undelegate { node, shares } => staking::undelegate(state, sender, node, *shares),
-        Body::Withdraw { node, matures, kind } => {
-            staking::withdraw(state, sender, node, *matures, *kind)
-        }
-        Body::Validate { on } => staking::validate(state, sender, *on),
-        Body::Adopt { child, consent } => nodes::adopt(state, genesis, sender, child, consent),
-        Body::LeaveParent => nodes::leave_parent(state, sender),
-        Body::Propose(propose) => governance::propose(state, sender, propose),
-        Body::Vote(vote) => governance::vote(state, sender, vote),
-        _ => Err(TransactionError::Invalid("not an account's transaction")),
+        _ => dispatch::apply(state, genesis, transaction),
     }
 }
 
