@@ -7,6 +7,10 @@ use anthill_consensus::Certificate;
 use anthill_engine::wire::{Announcement, Blocks, Frame, JoinReply, JoinRequest, Request};
 use anthill_light::Bundle;
 use anthill_merkle::smt::Proof;
+use anthill_types::bank::{Balance, BankTotals, CreateDenomination, Denomination, EscrowRecord};
+use anthill_types::channel::{ChannelRecord, ChannelTerms, ChannelUpdate, SignedChannelUpdate};
+use anthill_types::graph::{Edge, GraphTotals, Neuron, Particle};
+use anthill_types::registry::{NameRecord, PropertyRecord};
 use anthill_types::state::{
     Account, ChainState, EpochRecord, NodeRecord, Payment, Supply, TaskRecord,
 };
@@ -19,7 +23,7 @@ use anthill_types::{
 pub type Door = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them. The order is part of the corpus (the first byte of an input names a door): append.
-pub const DOORS: [Door; 29] = [
+pub const DOORS: [Door; 44] = [
     (ValidatorSet::NAME, wire::<ValidatorSet>),
     (Header::NAME, wire::<Header>),
     (Block::NAME, wire::<Block>),
@@ -49,6 +53,21 @@ pub const DOORS: [Door; 29] = [
     ("consensus message", message),
     ("state proof", proof),
     ("task output", output),
+    (CreateDenomination::NAME, wire::<CreateDenomination>),
+    (Denomination::NAME, wire::<Denomination>),
+    (Balance::NAME, wire::<Balance>),
+    (BankTotals::NAME, wire::<BankTotals>),
+    (EscrowRecord::NAME, wire::<EscrowRecord>),
+    (Edge::NAME, wire::<Edge>),
+    (Particle::NAME, wire::<Particle>),
+    (Neuron::NAME, wire::<Neuron>),
+    (GraphTotals::NAME, wire::<GraphTotals>),
+    (NameRecord::NAME, wire::<NameRecord>),
+    (PropertyRecord::NAME, wire::<PropertyRecord>),
+    (ChannelTerms::NAME, wire::<ChannelTerms>),
+    (ChannelUpdate::NAME, wire::<ChannelUpdate>),
+    (SignedChannelUpdate::NAME, wire::<SignedChannelUpdate>),
+    (ChannelRecord::NAME, wire::<ChannelRecord>),
 ];
 
 /// What decodes is encoded back to the same bytes, and these decode to the same value.

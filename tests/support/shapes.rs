@@ -419,6 +419,10 @@ fn arrays(at: usize, good: &[u8]) -> Vec<(&'static str, Vec<u8>, Fault)> {
 fn tuples(items: &[Shape], at: usize, good: &[u8]) -> Vec<(&'static str, Vec<u8>, Fault)> {
     let mut all = arrays(at, good);
     let count = items.len();
+    if count == 0 {
+        // A decoder passes by what a variant without fields carries: no fault but one of form.
+        return vec![("a field where there is none", vec![0x81, 0xf6], Fault::NotCanonical)];
+    }
     let more = [head(4, count as u64 + 1), good[past_head(good)..].to_vec(), vec![0xf6]].concat();
     all.push(("one field more", more, Fault::NotCanonical));
     let last = items[count - 1].sample().len();
@@ -440,7 +444,9 @@ fn variants(
     good: &[u8],
 ) -> Vec<(&'static str, Vec<u8>, Fault)> {
     let mut all = others(at, "array", &["an array"]);
-    let (number, inner) = (&good[1..2], &good[2..]);
+    // The number is one byte, or from 24 on two.
+    let past = if good[1] == 0x18 { 3 } else { 2 };
+    let (number, inner) = (&good[1..past], &good[past..]);
     let with = |number: &[u8]| [&[0x82][..], number, inner].concat();
     let unknown = |number: i64| Fault::UnknownVariant { number, at: at + 1 };
     all.push(("no pair", vec![0x80], Fault::NotAVariant { at }));
@@ -452,18 +458,19 @@ fn variants(
     all.push(("the next variant", with(&head(0, count)), unknown(count as i64)));
     all.push(("a far variant", with(&head(0, 1 << 40)), unknown(1 << 40)));
     all.push(("a negative variant", with(&[0x20]), unknown(-1)));
-    all.push(("a longer number", with(&[0x18, number[0]]), Fault::NotCanonical));
+    let last = number[number.len() - 1];
+    all.push(("a longer number", with(&[0x19, 0, last]), Fault::NotCanonical));
     let huge = Fault::Overflow { value: u64::MAX, at: at + 1 };
     all.push(("a variant past 2^63", with(&head(0, u64::MAX)), huge));
     for (what, by, fault) in others(at + 1, "i64", &["an integer", "a negative integer"]) {
         all.push((what, with(&by), fault));
     }
-    for (what, by, mut fault) in tuples(items, at + 2, inner) {
+    for (what, by, mut fault) in tuples(items, at + past, inner) {
         // A field that a variant lacks is told with the place of the variant.
         if let Fault::Missing { at: place, .. } = &mut fault {
             *place = at;
         }
-        all.push((what, [&good[..2], &by].concat(), fault));
+        all.push((what, [&good[..past], &by].concat(), fault));
     }
     all
 }

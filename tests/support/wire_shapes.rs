@@ -166,7 +166,81 @@ pub fn bodies() -> Vec<Shape> {
     ];
     let numbered = all.into_iter().enumerate().map(|(at, fields)| (at as u64, fields));
     let body = |(number, fields)| Shape::Variant(UNUSED_BODY, number, fields);
-    numbered.chain(stake_bodies()).map(body).collect()
+    numbered.chain(bank_bodies()).chain(stake_bodies()).map(body).collect()
+}
+
+/// The bodies of denominations, escrow, links, names, properties and channels, from number 10.
+fn bank_bodies() -> Vec<(u64, Vec<Shape>)> {
+    let pair = fields(vec![Shape::Cid, Shape::Cid]);
+    let output = fields(vec![id("account id"), amount()]);
+    let property = fields(vec![Shape::Text("home"), Shape::Blob]);
+    let name = || Shape::Text("anthill");
+    let all = [
+        vec![new_denomination()],
+        vec![u64(), id("account id"), amount()],
+        vec![u64(), id("account id"), amount()],
+        vec![u64(), amount()],
+        vec![u64(), list(vec![output.clone(), output])],
+        vec![escrow_terms()],
+        vec![some(digest()), digest()],
+        vec![digest()],
+        vec![list(vec![pair.clone(), pair.clone()])],
+        vec![list(vec![pair])],
+        vec![name(), Shape::Cid, u64()],
+        vec![name(), u64()],
+        vec![name(), Shape::Cid],
+        vec![name(), id("account id")],
+        vec![name()],
+        vec![list(vec![property]), list(vec![Shape::Text("home")])],
+        vec![channel_terms(), signature()],
+        vec![some(signed_channel_update()), digest()],
+        vec![signed_channel_update()],
+        vec![digest()],
+    ];
+    (10..).zip(all).collect()
+}
+
+pub fn new_denomination() -> Shape {
+    let words = [Shape::Text("ANT"), Shape::Text("ant")];
+    fields([&words[..], &[u8(), some(amount()), Shape::Bool, amount()]].concat())
+}
+
+pub fn denomination() -> Shape {
+    fields(vec![id("account id"), new_denomination(), amount(), amount(), u64()])
+}
+
+pub fn escrow_terms() -> Shape {
+    fields(vec![id("account id"), u64(), amount(), none(digest()), some(id("account id")), u64()])
+}
+
+pub fn escrow() -> Shape {
+    fields(vec![id("account id"), escrow_terms(), u64()])
+}
+
+pub fn name_record() -> Shape {
+    fields(vec![id("account id"), Shape::Cid, u64(), u64()])
+}
+
+pub fn channel_terms() -> Shape {
+    let parties = [id("account id"), id("account id")];
+    fields([&parties[..], &[u64(), amount(), amount(), u64(), digest()]].concat())
+}
+
+pub fn channel_update() -> Shape {
+    fields(vec![digest(), u64(), amount(), amount(), Shape::Bool])
+}
+
+pub fn signed_channel_update() -> Shape {
+    fields(vec![channel_update(), signature(), signature()])
+}
+
+/// A channel in each phase.
+pub fn channels() -> Vec<Shape> {
+    let closing = vec![id("account id"), u64(), u64(), amount(), amount(), u64()];
+    let all = [vec![u64()], closing, vec![amount(), amount(), u64()]];
+    let phase = |(number, fields)| Shape::Variant(3, number as u64, fields);
+    let phases = all.into_iter().enumerate().map(phase);
+    phases.map(|phase| fields(vec![channel_terms(), amount(), phase])).collect()
 }
 
 pub fn transaction(body: Shape) -> Shape {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anthill_merkle::rfc9162::{self, Sha256Tree};
 use anthill_merkle::smt::{Proof, Tree, key_hash, value_hash};
 use anthill_store::{Batch, Store, prefix_end};
+use anthill_types::bank::CREDITS;
 use anthill_types::block::{HEADER_VERSION, MAX_BLOCK_BYTES, MAX_TRANSACTIONS, ROOT_TLR};
 use anthill_types::{
     AccountId, BeaconValue, Block, BlockHash, Bytes, Digest, Genesis, GenesisHash, Handover,
@@ -155,17 +156,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// Adds up the whole state: accounts + bonds + escrow + burned = minted.
+    /// Adds up the whole state: held + burned = minted in every denomination. Gives the totals of
+    /// credits.
     ///
     /// # Errors
     /// [`LedgerError::Conservation`] when it does not add up.
     pub fn audit(&self) -> Result<conservation::Totals, LedgerError> {
-        let totals = conservation::audit(self.store.as_ref())?;
-        if totals.held.checked_add(totals.burned) != Some(totals.minted) {
-            let height = self.height();
-            return Err(LedgerError::Conservation { height, detail: format!("{totals:?}") });
+        let books = conservation::audit_all(self.store.as_ref())?;
+        if let Some((id, totals)) = books.0.iter().find(|(_, t)| !t.is_conserved()) {
+            let (height, detail) = (self.height(), format!("denomination {id}: {totals:?}"));
+            return Err(LedgerError::Conservation { height, detail });
         }
-        Ok(totals)
+        Ok(books.of(CREDITS))
     }
 
     /// The chain's name.

@@ -1,7 +1,7 @@
 //! What can be wrong with a transaction, a block, or the ledger's own files.
 
 use anthill_store::StoreError;
-use anthill_types::{Amount, DecodeError, TaskId};
+use anthill_types::{Amount, DecodeError, Digest, TaskId};
 use thiserror::Error;
 
 /// Why a transaction is refused; it changes nothing and costs nothing.
@@ -56,6 +56,45 @@ pub enum TransactionError {
     /// Evidence that shows nothing.
     #[error("the evidence against a validator is refused: {0}")]
     Evidence(&'static str),
+    /// The denomination does not exist.
+    #[error("denomination {0} does not exist")]
+    NoDenomination(u64),
+    /// Not enough units of a denomination other than credits.
+    #[error("{what} needs {needed} units of denomination {denomination}, but only {has} are there")]
+    Lacking {
+        /// What for.
+        what: &'static str,
+        /// Of what.
+        denomination: u64,
+        /// Needed.
+        needed: u128,
+        /// Present.
+        has: u128,
+    },
+    /// The escrow does not allow it.
+    #[error("escrow {escrow}: {reason}")]
+    Escrow {
+        /// The escrow.
+        escrow: Digest,
+        /// What is not as it must be.
+        reason: &'static str,
+    },
+    /// The name does not allow it.
+    #[error("name {name:?}: {reason}")]
+    Name {
+        /// The name, shortened.
+        name: String,
+        /// What is not as it must be.
+        reason: &'static str,
+    },
+    /// The channel does not allow it.
+    #[error("channel {channel}: {reason}")]
+    Channel {
+        /// The channel.
+        channel: Digest,
+        /// What is not as it must be.
+        reason: &'static str,
+    },
     /// The ledger itself failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -76,8 +115,8 @@ pub enum LedgerError {
     /// An amount or count left its range.
     #[error("arithmetic out of range in {0}")]
     Overflow(&'static str),
-    /// A block would create or destroy credits.
-    #[error("block {height} does not conserve credits: {detail}")]
+    /// A block would create or destroy units of some denomination.
+    #[error("block {height} does not conserve money: {detail}")]
     Conservation {
         /// Its height.
         height: u64,

@@ -11,7 +11,9 @@ use anthill_types::{
 
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::state::State;
-use crate::{bank, conservation, doubt, epochs, governance, nodes, settle, staking, tasks};
+use crate::{
+    bank, conservation, dispatch, doubt, epochs, governance, nodes, settle, staking, tasks,
+};
 
 /// Most agenda entries handled in one block; the rest follow in the next.
 const AGENDA_PER_BLOCK: usize = 4096;
@@ -188,7 +190,7 @@ pub fn apply(
         Body::LeaveParent => nodes::leave_parent(state, sender),
         Body::Propose(propose) => governance::propose(state, sender, propose),
         Body::Vote(vote) => governance::vote(state, sender, vote),
-        _ => Err(TransactionError::Invalid("not an account's transaction")),
+        _ => dispatch::apply(state, genesis, transaction),
     }
 }
 

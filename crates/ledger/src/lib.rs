@@ -18,15 +18,22 @@
 
 pub mod bank;
 pub mod chain;
+pub mod channels;
 pub mod conservation;
+pub mod denominations;
+pub mod dispatch;
 pub mod doubt;
 pub mod epochs;
 pub mod error;
+pub mod escrow;
 pub mod execute;
 pub mod genesis;
 pub mod governance;
+pub mod links;
 pub mod mempool;
+pub mod names;
 pub mod nodes;
+pub mod properties;
 pub mod settle;
 pub mod staking;
 pub mod state;

@@ -90,6 +90,16 @@ mod on {
         VoteTwice,
         /// proposals pass without a quorum
         IgnoreQuorum,
+        /// a channel can be disputed with any version, an older one too
+        ChannelOldState,
+        /// an issuer may mint beyond the cap
+        MintBeyondCap,
+        /// an escrow stays open when it is released
+        EscrowTwice,
+        /// a link that exists can be made again, and counts twice
+        LinkTwice,
+        /// a name can be taken before it has expired
+        StealName,
     }
 
     thread_local! {

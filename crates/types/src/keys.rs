@@ -1,7 +1,7 @@
 //! Keys of the state tree: an ASCII prefix path, then fixed-width big-endian parts
 //! (`docs/spec/protocol.md` 11).
 
-use crate::ids::{AccountId, Digest, NodeKey, TaskId, ValidatorKey};
+use crate::ids::{AccountId, Cid, Digest, NodeKey, TaskId, ValidatorKey};
 use crate::stake::UnbondingKind;
 
 fn join(prefix: &str, parts: &[&[u8]]) -> Vec<u8> {
@@ -198,4 +198,107 @@ pub fn evidence(validator: &ValidatorKey, height: u64) -> Vec<u8> {
 /// Number of a parent's children; absent for none.
 pub fn children_of(parent: &NodeKey) -> Vec<u8> {
     join("/kv/val/children/", &[&parent.0])
+/// Prefix of all denominations but credits.
+pub const DENOMINATIONS: &str = "/bank/denomination/";
+/// Prefix of all balances in denominations but credits.
+pub const BALANCES: &str = "/bank/balance/";
+/// Prefix of all conditional escrows.
+pub const ESCROWS: &str = "/bank/escrow/";
+/// Prefix of all payment channels.
+pub const CHANNELS: &str = "/bank/channel/";
+/// Prefix of all edges.
+pub const EDGES: &str = "/graph/edge/";
+/// Prefix of all particles.
+pub const PARTICLES: &str = "/graph/particle/";
+/// Prefix of all neurons.
+pub const NEURONS: &str = "/graph/neuron/";
+/// Prefix of all names.
+pub const NAMES: &str = "/kv/name/id/";
+/// Prefix of all properties of accounts.
+pub const PROPERTIES: &str = "/kv/prop/account/";
+
+/// A text with its length in two bytes before it, so that none is the beginning of another.
+fn text(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+    [&length.to_be_bytes(), text.as_bytes()].concat()
+}
+
+/// A denomination by number.
+pub fn denomination(id: u64) -> Vec<u8> {
+    join(DENOMINATIONS, &[&id.to_be_bytes()])
+}
+
+/// What an account holds of a denomination (credits are in [`account`]).
+pub fn balance(denomination: u64, account: &AccountId) -> Vec<u8> {
+    join(BALANCES, &[&denomination.to_be_bytes(), &account.0])
+}
+
+/// How many denominations, escrows and channels there are.
+pub fn bank_totals() -> Vec<u8> {
+    b"/bank/totals".to_vec()
+}
+
+/// A conditional escrow.
+pub fn escrow(id: &Digest) -> Vec<u8> {
+    join(ESCROWS, &[&id.0])
+}
+
+/// A payment channel.
+pub fn channel(id: &Digest) -> Vec<u8> {
+    join(CHANNELS, &[&id.0])
+}
+
+/// An edge of a neuron.
+pub fn edge(neuron: &AccountId, from: &Cid, to: &Cid) -> Vec<u8> {
+    join(EDGES, &[&neuron.0, &from.0, &to.0])
+}
+
+/// The same edge, listed under the particle in which it ends.
+pub fn back_edge(to: &Cid, from: &Cid, neuron: &AccountId) -> Vec<u8> {
+    join("/graph/back/", &[&to.0, &from.0, &neuron.0])
+}
+
+/// Prefix of the edges that end in a particle.
+pub fn back_edges(to: &Cid) -> Vec<u8> {
+    join("/graph/back/", &[&to.0])
+}
+
+/// A particle.
+pub fn particle(cid: &Cid) -> Vec<u8> {
+    join(PARTICLES, &[&cid.0])
+}
+
+/// A neuron.
+pub fn neuron(account: &AccountId) -> Vec<u8> {
+    join(NEURONS, &[&account.0])
+}
+
+/// The size of the graph.
+pub fn graph_totals() -> Vec<u8> {
+    b"/graph/totals".to_vec()
+}
+
+/// A name.
+pub fn name(name: &str) -> Vec<u8> {
+    join(NAMES, &[&text(name)])
+}
+
+/// A name, listed under what it stands for and who holds it.
+pub fn name_of(target: &Cid, owner: &AccountId, name: &str) -> Vec<u8> {
+    join("/kv/name/cid/", &[&target.0, &owner.0, &text(name)])
+}
+
+/// Prefix of the names that stand for something.
+pub fn names_of(target: &Cid) -> Vec<u8> {
+    join("/kv/name/cid/", &[&target.0])
+}
+
+/// A property of an account.
+pub fn property(account: &AccountId, key: &str) -> Vec<u8> {
+    join(PROPERTIES, &[&account.0, &text(key)])
+}
+
+/// Prefix of an account's properties.
+pub fn properties(account: &AccountId) -> Vec<u8> {
+    join(PROPERTIES, &[&account.0])
 }

@@ -7,15 +7,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod amount;
+pub mod bank;
 pub mod block;
 pub mod canary;
+pub mod channel;
 pub mod genesis;
 pub mod governance;
+pub mod graph;
 pub mod hash;
 pub mod ids;
 pub mod keys;
 pub mod params;
 pub mod stake;
+pub mod registry;
 pub mod state;
 pub mod task;
 #[cfg(feature = "test-utils")]

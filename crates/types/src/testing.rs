@@ -6,6 +6,14 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+use crate::bank::{
+    Balance, BankTotals, CreateDenomination, Denomination, EscrowRecord, OpenEscrow, Output,
+};
+use crate::channel::{
+    ChannelPhase, ChannelRecord, ChannelTerms, ChannelUpdate, SignedChannelUpdate,
+};
+use crate::graph::{Edge, GraphTotals, Neuron, Pair, Particle};
+use crate::registry::{NameRecord, Property, PropertyRecord};
 use crate::governance::{Action, CastVote, CountedVote, Counter, Proposal, Propose, Side, Status};
 use crate::ids::to_hex;
 use crate::params::ParamChange;
@@ -261,6 +269,27 @@ structs! {
     ChainState {
         height, previous, time_ms, beacon, epoch, epoch_start_ms, epoch_start_height, tlr,
     }
+    CreateDenomination { symbol, name, decimals, cap, mintable, supply }
+    Denomination { issuer, terms, minted, burned, height }
+    Balance { amount, height }
+    BankTotals { denominations, escrows, channels }
+    Output { to, amount }
+    OpenEscrow { payee, denomination, amount, lock, arbiter, expires }
+    EscrowRecord { payer, terms, opened }
+    Pair { from, to }
+    Edge { height, sequence }
+    Particle { height, edges }
+    Neuron { links, height }
+    GraphTotals { edges, particles, neurons }
+    NameRecord { owner, target, expires, registered }
+    Property { key, value }
+    PropertyRecord { value, height }
+    ChannelTerms {
+        opener, other, denomination, opener_deposit, other_deposit, valid_until, nonce,
+    }
+    ChannelUpdate { channel, version, opener_balance, other_balance, closing }
+    SignedChannelUpdate { update, opener_signature, other_signature }
+    ChannelRecord { terms, held, phase }
 }
 
 /// Draws the variant, then its fields. [`Variants::variant`] does not compile while one is missing.
@@ -308,6 +337,26 @@ enums! {
         7 = Verdicts(verdicts),
         8 = Challenge { task_id },
         9 = RenewBeacon { head, generation },
+        10 = CreateDenomination(terms),
+        11 = Mint { denomination, to, amount },
+        12 = Send { denomination, to, amount },
+        13 = Burn { denomination, amount },
+        14 = MultiSend { denomination, outputs },
+        15 = OpenEscrow(terms),
+        16 = ReleaseEscrow { preimage, escrow },
+        17 = RefundEscrow { escrow },
+        18 = Link { pairs },
+        19 = Unlink { pairs },
+        20 = RegisterName { name, target, epochs },
+        21 = RenewName { name, epochs },
+        22 = SetName { name, target },
+        23 = TransferName { name, to },
+        24 = ReleaseName { name },
+        25 = Properties { set, unset },
+        26 = OpenChannel { terms, signature },
+        27 = CloseChannel { update, channel },
+        28 = DisputeChannel(update),
+        29 = FinaliseChannel { channel },
         30 = Unbond { amount },
         31 = Delegate { node, amount },
         32 = Undelegate { node, shares },
@@ -339,6 +388,11 @@ enums! {
         3 = Provisional { result, epoch, checked, until },
         4 = Final { result, height },
         5 = Refunded { height },
+    }
+    ChannelPhase {
+        0 = Open { height },
+        1 = Closing { closer, closed_with, version, opener_balance, other_balance, until },
+        2 = Closed { opener_paid, other_paid, height },
     }
 }
 
@@ -378,6 +432,21 @@ pub fn each_type(visitor: &mut impl Visitor) {
         Counter,
         Proposal,
         CountedVote,
+        CreateDenomination,
+        Denomination,
+        Balance,
+        BankTotals,
+        EscrowRecord,
+        Edge,
+        Particle,
+        Neuron,
+        GraphTotals,
+        NameRecord,
+        PropertyRecord,
+        ChannelTerms,
+        ChannelUpdate,
+        SignedChannelUpdate,
+        ChannelRecord,
     );
 }
 

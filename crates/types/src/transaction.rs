@@ -3,12 +3,16 @@
 use minicbor::{Decode, Encode};
 
 use crate::amount::Amount;
+use crate::bank::{CreateDenomination, OpenEscrow, Output};
+use crate::channel::{ChannelTerms, SignedChannelUpdate};
+use crate::graph::Pair;
 use crate::governance::{CastVote, Propose};
 use crate::hash::sha3;
 use crate::ids::Cid;
 use crate::ids::{
     AccountId, BeaconValue, Digest, GenesisHash, NodeKey, Signature, TaskId, ValidatorKey,
 };
+use crate::registry::Property;
 use crate::stake::{Evidence, UnbondingKind};
 use crate::task::{Receipt, TaskSpec};
 use crate::wire;
@@ -188,6 +192,180 @@ pub enum Body {
         /// One more than the generation of the chain before.
         #[n(1)]
         generation: u64,
+    },
+    /// Makes a denomination; a flat fee is burned.
+    #[n(10)]
+    CreateDenomination(#[n(0)] CreateDenomination),
+    /// Mints units of a denomination (its issuer).
+    #[n(11)]
+    Mint {
+        /// The denomination.
+        #[n(0)]
+        denomination: u64,
+        /// The receiver.
+        #[n(1)]
+        to: AccountId,
+        /// Units.
+        #[n(2)]
+        amount: Amount,
+    },
+    /// Moves units of a denomination to another account.
+    #[n(12)]
+    Send {
+        /// The denomination.
+        #[n(0)]
+        denomination: u64,
+        /// The receiver.
+        #[n(1)]
+        to: AccountId,
+        /// Units.
+        #[n(2)]
+        amount: Amount,
+    },
+    /// Destroys units of the sender.
+    #[n(13)]
+    Burn {
+        /// The denomination.
+        #[n(0)]
+        denomination: u64,
+        /// Units.
+        #[n(1)]
+        amount: Amount,
+    },
+    /// Moves units of a denomination to 1 to 256 accounts: all of it, or nothing.
+    #[n(14)]
+    MultiSend {
+        /// The denomination.
+        #[n(0)]
+        denomination: u64,
+        /// Who gets what.
+        #[n(1)]
+        outputs: Vec<Output>,
+    },
+    /// Locks units of the sender for somebody, under a condition.
+    #[n(15)]
+    OpenEscrow(#[n(0)] OpenEscrow),
+    /// Pays an escrow to its payee: with the preimage of its lock, or by its payer or arbiter.
+    #[n(16)]
+    ReleaseEscrow {
+        /// What hashes to the lock.
+        #[n(0)]
+        preimage: Option<Digest>,
+        /// The escrow.
+        #[n(1)]
+        escrow: Digest,
+    },
+    /// Gives an escrow back to its payer: by payee or arbiter, or by anybody from its expiry on.
+    #[n(17)]
+    RefundEscrow {
+        /// The escrow.
+        #[n(0)]
+        escrow: Digest,
+    },
+    /// The seeds' `LinkTx`: links 1 to 256 pairs of particles; a flat fee per link is burned.
+    #[n(18)]
+    Link {
+        /// From where to where.
+        #[n(0)]
+        pairs: Vec<Pair>,
+    },
+    /// The seeds' `UnlinkTx`: takes back 1 to 256 links of the sender.
+    #[n(19)]
+    Unlink {
+        /// From where to where.
+        #[n(0)]
+        pairs: Vec<Pair>,
+    },
+    /// Takes a free name for some epochs; the price for each is burned.
+    #[n(20)]
+    RegisterName {
+        /// The name.
+        #[n(0)]
+        name: String,
+        /// What it stands for.
+        #[n(1)]
+        target: Cid,
+        /// For how many epochs.
+        #[n(2)]
+        epochs: u64,
+    },
+    /// Holds the sender's name for more epochs; the price for each is burned.
+    #[n(21)]
+    RenewName {
+        /// The name.
+        #[n(0)]
+        name: String,
+        /// How many epochs more.
+        #[n(1)]
+        epochs: u64,
+    },
+    /// Has the sender's name stand for something else.
+    #[n(22)]
+    SetName {
+        /// The name.
+        #[n(0)]
+        name: String,
+        /// What it stands for from now on.
+        #[n(1)]
+        target: Cid,
+    },
+    /// Gives the sender's name to another account.
+    #[n(23)]
+    TransferName {
+        /// The name.
+        #[n(0)]
+        name: String,
+        /// The new owner.
+        #[n(1)]
+        to: AccountId,
+    },
+    /// Gives the sender's name up.
+    #[n(24)]
+    ReleaseName {
+        /// The name.
+        #[n(0)]
+        name: String,
+    },
+    /// Sets and deletes properties of the sender; a fee per byte set is burned.
+    #[n(25)]
+    Properties {
+        /// What is set.
+        #[n(0)]
+        set: Vec<Property>,
+        /// Keys that are deleted.
+        #[n(1)]
+        unset: Vec<String>,
+    },
+    /// Opens a payment channel with the deposits of both parties.
+    #[n(26)]
+    OpenChannel {
+        /// What both agree to; the sender is the opener.
+        #[n(0)]
+        terms: ChannelTerms,
+        /// The other's signature over it (kind `channel open`).
+        #[n(1)]
+        signature: Signature,
+    },
+    /// Closes a channel: at once with an update that both call the last, else after a time in which
+    /// later versions can be shown.
+    #[n(27)]
+    CloseChannel {
+        /// The latest update; none: the opening balances.
+        #[n(0)]
+        update: Option<SignedChannelUpdate>,
+        /// The channel.
+        #[n(1)]
+        channel: Digest,
+    },
+    /// Shows a later version than the one with which a channel was closed.
+    #[n(28)]
+    DisputeChannel(#[n(0)] SignedChannelUpdate),
+    /// Pays a channel out when its time of disputes is over.
+    #[n(29)]
+    FinaliseChannel {
+        /// The channel.
+        #[n(0)]
+        channel: Digest,
     },
     /// Takes own bond out of the sender's node: it can still be slashed until it matures.
     #[n(30)]

@@ -11,7 +11,11 @@ mod shapes;
 #[path = "../../../tests/support/wire_shapes.rs"]
 mod wire_shapes;
 
+use anthill_types::bank::{Balance, BankTotals, CreateDenomination, Denomination, EscrowRecord};
+use anthill_types::channel::{ChannelRecord, ChannelTerms, ChannelUpdate, SignedChannelUpdate};
 use anthill_types::governance::{CountedVote, Counter, Proposal};
+use anthill_types::graph::{Edge, GraphTotals, Neuron, Particle};
+use anthill_types::registry::{NameRecord, PropertyRecord};
 use anthill_types::stake::{Delegation, Evidence, Unbonding};
 use anthill_types::state::{
     Account, ChainState, EpochRecord, NodeRecord, Payment, Supply, TaskRecord,
@@ -50,6 +54,7 @@ fn every_bad_input_of_every_type_meets_its_error() {
     ];
     tried.extend(proposals().iter().map(check::<Proposal>));
     assert_eq!(tried.len() + 4, 31, "the other four types follow, with all their variants");
+    tried.extend(bank_types());
     for body in bodies() {
         tried.push(check::<Transaction>(&transaction(body.clone())));
         tried.push(check::<SignedTransaction>(&signed(body)));
@@ -57,4 +62,28 @@ fn every_bad_input_of_every_type_meets_its_error() {
     tried.extend(reasons().into_iter().map(|reason| check::<Payment>(&payment(reason))));
     tried.extend(phases().into_iter().map(|phase| check::<TaskRecord>(&task_record(phase))));
     println!("{} bad inputs", tried.iter().sum::<usize>());
+}
+
+/// The records of denominations, escrow, links, names, properties and channels.
+fn bank_types() -> Vec<usize> {
+    let two = || fields(vec![u64(), u64()]);
+    let three = || fields(vec![u64(), u64(), u64()]);
+    let tried = [
+        check::<CreateDenomination>(&new_denomination()),
+        check::<Denomination>(&denomination()),
+        check::<Balance>(&fields(vec![amount(), u64()])),
+        check::<BankTotals>(&three()),
+        check::<EscrowRecord>(&escrow()),
+        check::<Edge>(&two()),
+        check::<Particle>(&two()),
+        check::<Neuron>(&two()),
+        check::<GraphTotals>(&three()),
+        check::<NameRecord>(&name_record()),
+        check::<PropertyRecord>(&fields(vec![Shape::Blob, u64()])),
+        check::<ChannelTerms>(&channel_terms()),
+        check::<ChannelUpdate>(&channel_update()),
+        check::<SignedChannelUpdate>(&signed_channel_update()),
+    ];
+    let channels = channels().into_iter().map(|shape| check::<ChannelRecord>(&shape));
+    tried.into_iter().chain(channels).collect()
 }

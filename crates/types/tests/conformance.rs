@@ -6,6 +6,10 @@ mod common;
 
 use std::collections::BTreeSet;
 
+use anthill_types::bank::{OpenEscrow, Output};
+use anthill_types::channel::ChannelPhase;
+use anthill_types::graph::Pair;
+use anthill_types::registry::Property;
 use anthill_types::state::{
     Account, CommitteeVote, DoubtReason, EpochCounts, EpochRow, PaymentReason, Phase, Replica,
     TaskResult,
@@ -75,7 +79,7 @@ fn an_independent_reader_finds_them_canonical() {
     }
     let mut oracle = Oracle(0);
     each_type(&mut oracle);
-    assert_eq!(oracle.0, 18 * SAMPLE);
+    assert_eq!(oracle.0, 41 * SAMPLE);
 }
 
 #[test]
@@ -192,8 +196,13 @@ fn every_field_is_written() {
         TaskResult,
         CommitteeVote,
         EpochRow,
+        Output,
+        OpenEscrow,
+        Pair,
+        Property,
     );
-    assert_eq!(shapes::<Body>().len(), 10);
+    assert_eq!(shapes::<Body>().len(), 40);
+    assert_eq!(shapes::<ChannelPhase>().len(), 3);
     assert_eq!(shapes::<PaymentReason>().len(), 3);
     assert_eq!(shapes::<Phase>().len(), 6);
     for (number, reason) in [(0, DoubtReason::Unequal), (3, DoubtReason::Challenged)] {
