@@ -198,6 +198,8 @@ pub fn evidence(validator: &ValidatorKey, height: u64) -> Vec<u8> {
 /// Number of a parent's children; absent for none.
 pub fn children_of(parent: &NodeKey) -> Vec<u8> {
     join("/kv/val/children/", &[&parent.0])
+}
+
 /// Prefix of all denominations but credits.
 pub const DENOMINATIONS: &str = "/bank/denomination/";
 /// Prefix of all balances in denominations but credits.

@@ -18,8 +18,8 @@ pub mod hash;
 pub mod ids;
 pub mod keys;
 pub mod params;
-pub mod stake;
 pub mod registry;
+pub mod stake;
 pub mod state;
 pub mod task;
 #[cfg(feature = "test-utils")]

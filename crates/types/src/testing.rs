@@ -12,11 +12,11 @@ use crate::bank::{
 use crate::channel::{
     ChannelPhase, ChannelRecord, ChannelTerms, ChannelUpdate, SignedChannelUpdate,
 };
-use crate::graph::{Edge, GraphTotals, Neuron, Pair, Particle};
-use crate::registry::{NameRecord, Property, PropertyRecord};
 use crate::governance::{Action, CastVote, CountedVote, Counter, Proposal, Propose, Side, Status};
+use crate::graph::{Edge, GraphTotals, Neuron, Pair, Particle};
 use crate::ids::to_hex;
 use crate::params::ParamChange;
+use crate::registry::{NameRecord, Property, PropertyRecord};
 use crate::stake::{
     Delegation, Evidence, Pool, SignedStatement, StatementKind, Unbonding, UnbondingKind,
 };

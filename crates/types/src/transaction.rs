@@ -5,8 +5,8 @@ use minicbor::{Decode, Encode};
 use crate::amount::Amount;
 use crate::bank::{CreateDenomination, OpenEscrow, Output};
 use crate::channel::{ChannelTerms, SignedChannelUpdate};
-use crate::graph::Pair;
 use crate::governance::{CastVote, Propose};
+use crate::graph::Pair;
 use crate::hash::sha3;
 use crate::ids::Cid;
 use crate::ids::{
