@@ -155,6 +155,18 @@ pub enum Command {
         #[command(subcommand)]
         what: Option<CreditsCommand>,
     },
+    /// Transactions of this node's account: send, denominations, escrow, links, names, properties,
+    /// payment channels.
+    #[command(
+        after_help = "Examples:\n  anthill tx send ACCOUNT 12.5 --wait\n  anthill tx link FROM TO\n  anthill tx name register my-notes CID --epochs 100"
+    )]
+    Tx {
+        #[command(subcommand)]
+        what: crate::args_tx::TxCommand,
+        /// Wait until the transaction is in a block.
+        #[arg(long, global = true)]
+        wait: bool,
+    },
     /// A closed epoch: node, tasks, E Q I T, score, credits, leaf.
     #[command(after_help = "Example:\n  anthill epoch 3")]
     Epoch {

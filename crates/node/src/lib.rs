@@ -27,6 +27,7 @@ pub mod setup;
 pub mod shared;
 pub mod state_file;
 pub mod tasks;
+pub mod units;
 pub mod views;
 pub mod workers;
 

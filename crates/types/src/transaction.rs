@@ -193,78 +193,6 @@ pub enum Body {
         #[n(1)]
         generation: u64,
     },
-    /// Takes own bond out of the sender's node: it can still be slashed until it matures.
-    #[n(30)]
-    Unbond {
-        /// How much.
-        #[n(0)]
-        amount: Amount,
-    },
-    /// Stakes the sender's credits on a validator; they share its rewards and its slashing for
-    /// contradictory votes.
-    #[n(31)]
-    Delegate {
-        /// The validator's node.
-        #[n(0)]
-        node: NodeKey,
-        /// How much.
-        #[n(1)]
-        amount: Amount,
-    },
-    /// Takes delegated stake back: it can still be slashed until it matures.
-    #[n(32)]
-    Undelegate {
-        /// The validator's node.
-        #[n(0)]
-        node: NodeKey,
-        /// How many of the sender's shares.
-        #[n(1)]
-        shares: Amount,
-    },
-    /// Pays out the sender's unbonded stake that has matured.
-    #[n(33)]
-    Withdraw {
-        /// The node that it was staked on.
-        #[n(0)]
-        node: NodeKey,
-        /// The epoch in which it matured.
-        #[n(1)]
-        matures: u64,
-        /// Whose it was.
-        #[n(2)]
-        kind: UnbondingKind,
-    },
-    /// Says whether the sender's node wants to validate from the next epoch on; after a jail term
-    /// it asks to be let back in.
-    #[n(34)]
-    Validate {
-        /// Whether it wants to.
-        #[n(0)]
-        on: bool,
-    },
-    /// Takes another account's node under the sender's node, through which it reaches the network;
-    /// `docs/spec/poei.md` 12 gives the parent more for the epochs in which a child works.
-    #[n(36)]
-    Adopt {
-        /// The child's node.
-        #[n(0)]
-        child: NodeKey,
-        /// The child's node key's signature over the parent's node key (kind `adopt`).
-        #[n(1)]
-        consent: Signature,
-    },
-    /// Takes the sender's node from under its parent.
-    #[n(37)]
-    LeaveParent,
-    /// Proposes a change to governance.
-    #[n(40)]
-    Propose(#[n(0)] Propose),
-    /// Votes on a proposal.
-    #[n(41)]
-    Vote(#[n(0)] CastVote),
-    /// Shows that a validator contradicted itself (signed by a node or validator key).
-    #[n(35)]
-    Evidence(#[n(0)] Evidence),
     /// Makes a denomination; a flat fee is burned.
     #[n(10)]
     CreateDenomination(#[n(0)] CreateDenomination),
@@ -439,6 +367,78 @@ pub enum Body {
         #[n(0)]
         channel: Digest,
     },
+    /// Takes own bond out of the sender's node: it can still be slashed until it matures.
+    #[n(30)]
+    Unbond {
+        /// How much.
+        #[n(0)]
+        amount: Amount,
+    },
+    /// Stakes the sender's credits on a validator; they share its rewards and its slashing for
+    /// contradictory votes.
+    #[n(31)]
+    Delegate {
+        /// The validator's node.
+        #[n(0)]
+        node: NodeKey,
+        /// How much.
+        #[n(1)]
+        amount: Amount,
+    },
+    /// Takes delegated stake back: it can still be slashed until it matures.
+    #[n(32)]
+    Undelegate {
+        /// The validator's node.
+        #[n(0)]
+        node: NodeKey,
+        /// How many of the sender's shares.
+        #[n(1)]
+        shares: Amount,
+    },
+    /// Pays out the sender's unbonded stake that has matured.
+    #[n(33)]
+    Withdraw {
+        /// The node that it was staked on.
+        #[n(0)]
+        node: NodeKey,
+        /// The epoch in which it matured.
+        #[n(1)]
+        matures: u64,
+        /// Whose it was.
+        #[n(2)]
+        kind: UnbondingKind,
+    },
+    /// Says whether the sender's node wants to validate from the next epoch on; after a jail term
+    /// it asks to be let back in.
+    #[n(34)]
+    Validate {
+        /// Whether it wants to.
+        #[n(0)]
+        on: bool,
+    },
+    /// Takes another account's node under the sender's node, through which it reaches the network;
+    /// `docs/spec/poei.md` 12 gives the parent more for the epochs in which a child works.
+    #[n(36)]
+    Adopt {
+        /// The child's node.
+        #[n(0)]
+        child: NodeKey,
+        /// The child's node key's signature over the parent's node key (kind `adopt`).
+        #[n(1)]
+        consent: Signature,
+    },
+    /// Takes the sender's node from under its parent.
+    #[n(37)]
+    LeaveParent,
+    /// Proposes a change to governance.
+    #[n(40)]
+    Propose(#[n(0)] Propose),
+    /// Votes on a proposal.
+    #[n(41)]
+    Vote(#[n(0)] CastVote),
+    /// Shows that a validator contradicted itself (signed by a node or validator key).
+    #[n(35)]
+    Evidence(#[n(0)] Evidence),
 }
 
 impl Body {

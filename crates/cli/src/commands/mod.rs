@@ -7,6 +7,7 @@ mod keys;
 mod model;
 mod proof;
 mod status;
+mod tx;
 pub mod up;
 
 use std::io::Write;
@@ -91,6 +92,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         }
         Command::Ask { question, k, index } => ask::ask(&context, &question, k, index),
         Command::Credits { what } => credits::run(&context, what),
+        Command::Tx { what, wait } => tx::run(&context, what, wait),
         Command::Epoch { number } => credits::epoch(&context, number),
         Command::Prove { subject, output } => proof::prove(&context, &subject, output.as_deref()),
         Command::Verify { files, genesis } => proof::verify(&context, &files, genesis.as_deref()),

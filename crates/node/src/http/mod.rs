@@ -11,6 +11,8 @@ mod error;
 pub mod openai;
 mod openapi;
 mod server;
+pub mod state;
+pub mod tx;
 pub mod work;
 
 use std::net::SocketAddr;
@@ -99,6 +101,19 @@ fn router(app: App) -> Router {
         .route("/v1/models", get(openai::models))
         .route("/v1/models/{id}", get(openai::model))
         .route("/v1/embeddings", post(openai::embeddings))
+        .route("/v1/tx", post(tx::submit))
+        .route("/v1/state/totals", get(state::totals))
+        .route("/v1/state/accounts/{id}", get(state::account))
+        .route("/v1/state/denominations", get(state::denominations))
+        .route("/v1/state/denominations/{number}", get(state::denomination))
+        .route("/v1/state/balances/{number}/{id}", get(state::balance))
+        .route("/v1/state/escrows/{id}", get(state::escrow))
+        .route("/v1/state/links/{neuron}/{from}/{to}", get(state::link))
+        .route("/v1/state/particles/{id}", get(state::particle))
+        .route("/v1/state/names/{name}", get(state::name))
+        .route("/v1/state/names-of/{id}", get(state::names_of))
+        .route("/v1/state/properties/{id}", get(state::properties))
+        .route("/v1/state/channels/{id}", get(state::channel))
         .route("/openapi.json", get(openapi::document))
         .layer(from_fn_with_state(app.clone(), auth::require_token));
     Router::new()

@@ -6,7 +6,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response};
 
-use super::{api, openai, work};
+use super::{api, openai, state, tx, work};
 
 /// The document.
 #[derive(OpenApi)]
@@ -18,6 +18,9 @@ use super::{api, openai, work};
         work::index, work::ask, work::bench, work::pause, work::resume, work::limit, work::ticket,
         work::transfer, work::bond, work::login_code,
         openai::models, openai::model, openai::embeddings,
+        tx::submit, state::totals, state::account, state::denominations, state::denomination,
+        state::balance, state::escrow, state::link, state::particle, state::name, state::names_of,
+        state::properties, state::channel,
     ),
     components(schemas(super::error::ErrorView)),
     modifiers(&Security, &Descriptions),
