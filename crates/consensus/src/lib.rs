@@ -13,6 +13,8 @@ pub mod api;
 #[cfg(feature = "bft")]
 pub mod bft;
 pub mod certificate;
+#[cfg(feature = "snow")]
+pub mod snow;
 mod wire;
 
 pub use api::{Consensus, ConsensusError, Evidence, In, Out, Statement, TimerId, TimerKind};
