@@ -156,7 +156,7 @@ fn messages() {
     ];
     let mut node = node();
     let validators = vec![(KeyPair::from_seed([1; 32]).public(), 1)];
-    node.step(In::Start { height: 1000, validators }, 0).unwrap();
+    node.step(In::Start { height: 1000, validators, beacon: [7; 32] }, 0).unwrap();
     let node = std::cell::RefCell::new(node);
     let read = |bytes| {
         let input = In::Message { from: [9; 32], bytes };
@@ -206,7 +206,7 @@ fn unknown_numbers_are_named() {
         bytes[2 + place] = 9;
         let mut node = node();
         let validators = vec![(KeyPair::from_seed([1; 32]).public(), 1)];
-        node.step(In::Start { height: 1, validators }, 0).unwrap();
+        node.step(In::Start { height: 1, validators, beacon: [7; 32] }, 0).unwrap();
         let error = node.step(In::Message { from: [9; 32], bytes }, 1).unwrap_err();
         assert_eq!(error, ConsensusError::Malformed(said));
     }

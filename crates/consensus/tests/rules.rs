@@ -33,7 +33,7 @@ fn four() -> Vec<([u8; 32], u64)> {
 }
 
 fn start(height: u64) -> In {
-    In::Start { height, validators: four() }
+    In::Start { height, validators: four(), beacon: [7; 32] }
 }
 
 /// Number of the key that proposes at height 1, round 0.
@@ -104,7 +104,7 @@ fn unusable_validator_sets_are_refused() {
     ];
     for validators in sets {
         let mut node = node(1);
-        let error = node.step(In::Start { height: 1, validators }, 0).unwrap_err();
+        let error = node.step(In::Start { height: 1, validators, beacon: [7; 32] }, 0).unwrap_err();
         assert!(matches!(error, ConsensusError::BadValidatorSet { height: 1, .. }));
         node.step(start(1), 0).unwrap();
     }
@@ -194,7 +194,9 @@ fn a_peer_that_repeats_old_votes_is_helped_now_and_then() {
 fn a_lone_validator_goes_from_block_to_commit() {
     let mut node = node(1);
     let validators = vec![(key(1).public(), 1)];
-    let outs = node.step(In::Start { height: 1, validators: validators.clone() }, 0).unwrap();
+    let outs = node
+        .step(In::Start { height: 1, validators: validators.clone(), beacon: [7; 32] }, 0)
+        .unwrap();
     assert!(outs.contains(&Out::BuildBlock { height: 1, round: 0, deadline_ms: 500 }));
     let (hash, block) = ([7; 32], vec![7; 40]);
     let wrong = In::Built { height: 1, round: 0, hash: [8; 32], block: block.clone() };
@@ -214,14 +216,16 @@ fn a_lone_validator_goes_from_block_to_commit() {
 fn a_certified_block_that_is_invalid_here_stops_the_node() {
     let mut alone = node(2);
     let validators = vec![(key(2).public(), 1)];
-    alone.step(In::Start { height: 1, validators: validators.clone() }, 0).unwrap();
+    alone
+        .step(In::Start { height: 1, validators: validators.clone(), beacon: [7; 32] }, 0)
+        .unwrap();
     let (hash, block) = ([7; 32], vec![7; 40]);
     let built = In::Built { height: 1, round: 0, hash, block: block.clone() };
     let outs = alone.step(built, 1).unwrap();
     let Some(Out::Commit { certificate, .. }) = outs.last() else { panic!("{outs:?}") };
 
     let mut observer = node(1);
-    observer.step(In::Start { height: 1, validators }, 0).unwrap();
+    observer.step(In::Start { height: 1, validators, beacon: [7; 32] }, 0).unwrap();
     let mut unsigned = certificate.clone();
     unsigned.signatures[0].1[5] ^= 1;
     let refused = send(&mut observer, catch_up_message(&unsigned, &block));

@@ -90,6 +90,10 @@ mod on {
         VoteTwice,
         /// proposals pass without a quorum
         IgnoreQuorum,
+        /// a Snowman validator signs every block that it comes to prefer
+        SnowmanSignTwice,
+        /// a Snowman validator signs before any poll has given it confidence
+        SnowmanIgnoreConfidence,
     }
 
     thread_local! {
