@@ -60,7 +60,7 @@ fn crash_everywhere<T>(
 
 fn found(home: &Home) -> Result<Genesis, NodeError> {
     let homes = std::slice::from_ref(home);
-    setup::found(homes, "town", setup::fast_params(), 1000, &[])
+    setup::found(homes, "town", setup::fast_params(), 1000, &[], ConsensusKind::Bft)
 }
 
 fn belongs(home: &Home) {

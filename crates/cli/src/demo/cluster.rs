@@ -49,7 +49,8 @@ impl Cluster {
         let capabilities = anthill_node::node::capabilities(&Home::new(root))?;
         let params = setup::fast_params();
         let offered = calibrate::offer(calibrate::units_per_second(), 1, 100, params.epoch_ms);
-        let genesis = setup::found(&homes, "demo", params, offered, &capabilities)?;
+        let genesis =
+            setup::found(&homes, "demo", params, offered, &capabilities, ConsensusKind::Bft)?;
         let mut members = Vec::new();
         for home in homes {
             let key = home.keys()?.node_key().to_string();
