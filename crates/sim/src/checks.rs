@@ -13,10 +13,8 @@ use anthill_types::state::{
     DoubtReason, EpochRecord, NodeRecord, Payment, PaymentReason, Phase, TaskRecord, TaskResult,
 };
 use anthill_types::{
-    AccountId, Amount, BeaconValue, Block, BlockHash, Body, Digest, Genesis, Header, NodeKey,
-    TaskId, ValidatorKey, ValidatorSet, Wire, keys,
-    AccountId, Amount, BeaconValue, Block, BlockHash, Body, ConsensusKind, Digest, Genesis,
-    NodeKey, TaskId, ValidatorKey, Wire, keys,
+    AccountId, Amount, BeaconValue, Block, BlockHash, Body, ConsensusKind, Digest, Genesis, Header,
+    NodeKey, TaskId, ValidatorKey, ValidatorSet, Wire, keys,
 };
 
 use crate::adversary::read_vote;

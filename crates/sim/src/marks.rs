@@ -34,8 +34,7 @@ pub const FAULTS: [&str; 26] = [
 ];
 
 /// Branches of the protocol that a campaign must have taken.
-pub const BRANCHES: [&str; 41] = [
-pub const BRANCHES: [&str; 39] = [
+pub const BRANCHES: [&str; 45] = [
     "role: liar",
     "role: liar about the cost alone",
     "role: colluding liar",

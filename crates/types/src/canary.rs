@@ -90,7 +90,7 @@ mod on {
         VoteTwice,
         /// proposals pass without a quorum
         IgnoreQuorum,
-        /// a Snowman validator signs every block that it comes to prefer
+        /// a Snowman validator signs every block that it sees
         SnowmanSignTwice,
         /// a Snowman validator signs before any poll has given it confidence
         SnowmanIgnoreConfidence,
