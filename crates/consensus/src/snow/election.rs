@@ -9,7 +9,7 @@ use super::parameters::Parameters;
 use super::poll::{Poll, Polls, Tally, most};
 use super::sample::{Draw, seats};
 use super::topological::Topological;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Hash of a block.
 pub type Hash = [u8; 32];
@@ -18,6 +18,8 @@ pub type Hash = [u8; 32];
 const PARENT: Hash = [0; 32];
 /// Polls in a row without any majority after which a node goes over to the earliest block.
 const TIE: u32 = 8;
+/// How often the pause between such polls doubles.
+const MAX_BACK_OFF: u32 = 4;
 /// Differing signatures of one validator that are counted; an honest one has one.
 const MAX_SIGNED: usize = 2;
 
@@ -28,7 +30,7 @@ pub struct PollWaits {
     pub poll_ms: u64,
     /// After so long they are asked once more.
     pub again_ms: u64,
-    /// Pause after a poll that gave no majority.
+    /// Pause after a poll that gave no majority; it doubles, four times at most, as ties go on.
     pub pause_ms: u64,
 }
 
@@ -62,12 +64,12 @@ pub struct Election {
     graph: Topological<Hash>,
     /// Windows of the blocks.
     windows: BTreeMap<Hash, u32>,
-    /// Windows whose proposer has proposed two blocks.
-    spoiled: BTreeSet<u32>,
     polls: Polls<Hash>,
     due: BTreeMap<u32, Due>,
     /// Polls in a row without a majority.
     undecided: u32,
+    /// Rows of those since the last majority.
+    ties: u32,
     tied: bool,
     paused_until: u64,
     accepted: Option<Hash>,
@@ -97,10 +99,10 @@ impl Election {
             draw,
             graph: Topological::new(parameters, PARENT),
             windows: BTreeMap::new(),
-            spoiled: BTreeSet::new(),
             polls: Polls::default(),
             due: BTreeMap::new(),
             undecided: 0,
+            ties: 0,
             tied: false,
             paused_until: 0,
             accepted: None,
@@ -118,14 +120,9 @@ impl Election {
         }
     }
 
-    /// Notes that the proposer of a window proposed two blocks.
-    pub fn spoil(&mut self, window: u32) {
-        self.spoiled.insert(window);
-    }
-
-    /// Whether a block is here whose proposer has proposed no other.
-    pub fn has_sound_block(&self) -> bool {
-        self.windows.values().any(|window| !self.spoiled.contains(window))
+    /// Whether there is a block to vote on.
+    pub fn has_block(&self) -> bool {
+        !self.windows.is_empty()
     }
 
     /// What this node says when it is asked.
@@ -209,10 +206,10 @@ impl Election {
     fn record(&mut self, tally: &Tally<Hash>, now_ms: u64) {
         let won = most(tally).is_some_and(|(_, votes)| votes >= self.parameters.alpha_preference);
         if won {
-            self.undecided = 0;
+            (self.undecided, self.ties) = (0, 0);
         } else {
             self.undecided += 1;
-            self.paused_until = now_ms + self.waits.pause_ms;
+            self.paused_until = now_ms + (self.waits.pause_ms << self.ties.min(MAX_BACK_OFF));
         }
         let decided = self.graph.record(tally);
         if let Some(block) = decided.accepted.first() {
@@ -225,11 +222,12 @@ impl Election {
     }
 
     /// Small samples see everybody, so an even split would stay for ever: all go to the same block.
+    /// Its rank depends on nothing but the block, since nodes know of different misdeeds.
     fn break_tie(&mut self) {
         self.undecided = 0;
+        self.ties += 1;
         self.tied = true;
-        let rank =
-            |(block, window): &(&Hash, &u32)| (self.spoiled.contains(window), **window, **block);
+        let rank = |(block, window): &(&Hash, &u32)| (**window, **block);
         if let Some((block, _)) = self.windows.iter().min_by_key(rank) {
             self.graph.prefer(block);
         }
@@ -368,18 +366,15 @@ mod tests {
     }
 
     #[test]
-    fn a_tie_goes_to_the_earliest_sound_window() {
-        let split = |election: &mut Election| {
-            election.issue(B, 1);
-            election.issue(A, 0);
-            answer_all(election, |v| if v % 2 == 0 { Some(B) } else { Some(A) });
-            assert!(election.take_tie());
-            election.vote()
-        };
-        assert_eq!(split(&mut election(4, 0)), Some(A));
-        let mut spoiled = election(4, 0);
-        spoiled.spoil(0);
-        assert_eq!(split(&mut spoiled), Some(B));
+    fn a_tie_goes_to_the_earliest_window_and_then_to_the_lowest_hash() {
+        for (first, second) in [((B, 1), (A, 0)), ((B, 0), (A, 0))] {
+            let mut split = election(4, 0);
+            split.issue(first.0, first.1);
+            split.issue(second.0, second.1);
+            answer_all(&mut split, |v| if v % 2 == 0 { Some(B) } else { Some(A) });
+            assert!(split.take_tie());
+            assert_eq!(split.vote(), Some(A));
+        }
     }
 
     #[test]

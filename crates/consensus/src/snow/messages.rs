@@ -75,7 +75,6 @@ impl Snowman {
         }
         if let Some(other) = others.first().filter(|other| other.proposer == *proposer) {
             self.outs.push(Out::Evidence(contradiction(other, &proposal)));
-            height.election.spoil(*window);
         }
         let (hash, round, by) = (*hash, *window, Some(*proposer));
         let (height, block) = (*number, bytes.clone());

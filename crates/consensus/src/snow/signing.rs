@@ -8,7 +8,7 @@ use crate::certificate::{Certificate, verify_certificate};
 use crate::{ConsensusError, Evidence, Out, Statement, TimerKind};
 
 impl Snowman {
-    /// Opens a window: its proposer builds a block unless a sound one is there.
+    /// Opens a window: its proposer builds a block unless there is one.
     pub(super) fn open_window(&mut self, window: u32) {
         let waits = self.config.waits;
         let now = self.now_ms;
@@ -16,7 +16,7 @@ impl Snowman {
         height.window = window;
         height.issue();
         let mine = height.me.is_some() && height.proposer(window) == height.me;
-        let wanted = height.election.own().is_none() && !height.election.has_sound_block();
+        let wanted = height.election.own().is_none() && !height.election.has_block();
         if mine && wanted {
             height.building = Some(window);
             let deadline_ms = now.saturating_add(waits.window(window));

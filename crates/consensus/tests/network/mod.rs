@@ -229,13 +229,7 @@ impl Network {
 
     fn block(&mut self, node: usize, block: u8) {
         self.nodes[node].known |= 1 << block;
-        let twin = 1u64 << (block ^ 1);
-        let spoiled = self.nodes[node].known & twin != 0;
-        let election = &mut self.nodes[node].election;
-        election.issue(hash(block), u32::from(block / 2));
-        if spoiled {
-            election.spoil(u32::from(block / 2));
-        }
+        self.nodes[node].election.issue(hash(block), u32::from(block / 2));
         self.advance(node);
     }
 
