@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use anthill_consensus::{
-    Bft, Config, Consensus, ConsensusError, In, Out, Timeouts, TimerId, TimerKind,
-    catch_up_message, verify_certificate, vote_bytes,
+    Bft, Config, Consensus, ConsensusError, In, Out, Snowman, Timeouts, TimerId, TimerKind,
+    catch_up_message, snow, verify_certificate, vote_bytes,
 };
 use anthill_identity::KeyPair;
 use minicbor::{Decoder, Encoder};
@@ -33,19 +33,23 @@ fn validators() -> Vec<([u8; 32], u64)> {
     keys().iter().map(|key| (key.public(), 1)).collect()
 }
 
-fn node() -> Bft {
-    Bft::new(Config {
-        genesis: GENESIS,
-        key: Some(keys()[0].clone()),
-        timeouts: Timeouts::default(),
-        max_block_bytes: 64,
-        block_hash,
-    })
+fn node(snowman: bool) -> Box<dyn Consensus> {
+    let (genesis, key, max_block_bytes) = (GENESIS, Some(keys()[0].clone()), 64);
+    if snowman {
+        let (seed, waits) = ([1; 32], snow::Waits::default());
+        let parameters = snow::parameters::Parameters::for_validators;
+        let config =
+            snow::Config { genesis, key, seed, waits, max_block_bytes, block_hash, parameters };
+        return Box::new(Snowman::new(config));
+    }
+    let timeouts = Timeouts::default();
+    Box::new(Bft::new(Config { genesis, key, timeouts, max_block_bytes, block_hash }))
 }
 
 /// The node under test with what its caller has to remember.
 struct Host {
-    node: Bft,
+    snowman: bool,
+    node: Box<dyn Consensus>,
     height: u64,
     now: u64,
     log: Vec<Vec<u8>>,
@@ -58,11 +62,18 @@ struct Host {
     signed: BTreeMap<(u8, u64, u32), Option<Vec<u8>>>,
 }
 
-/// Runs a script.
+/// Runs a script over each back-end.
 pub fn run(data: &[u8]) {
+    for snowman in [false, true] {
+        run_on(snowman, data);
+    }
+}
+
+fn run_on(snowman: bool, data: &[u8]) {
     let mut input = Input::new(data);
     let mut host = Host {
-        node: node(),
+        snowman,
+        node: node(snowman),
         height: 1,
         now: 0,
         log: Vec::new(),
@@ -84,7 +95,7 @@ pub fn run(data: &[u8]) {
 impl Host {
     fn start(&mut self) {
         let (height, validators) = (self.height, validators());
-        let outs = self.node.step(In::Start { height, validators }, self.now);
+        let outs = self.node.step(In::Start { height, validators, beacon: [7; 32] }, self.now);
         self.take(outs.expect("a start in order"));
     }
 
@@ -163,7 +174,7 @@ impl Host {
     }
 
     fn restart(&mut self) {
-        self.node = node();
+        self.node = node(self.snowman);
         self.timers.clear();
         self.asked.clear();
         let outs = self.node.step(In::Replay(self.log.clone()), self.now);
@@ -203,7 +214,11 @@ impl Host {
                     assert_eq!(verdict, Ok(()), "a commit without proof");
                     commits.push(height);
                 }
-                Out::Help { .. } | Out::Behind { .. } | Out::Evidence(_) => {}
+                Out::Ask { bytes, .. } | Out::Reply { bytes, .. } => {
+                    self.sent.push(bytes);
+                    self.sent.truncate(16);
+                }
+                Out::Help { .. } | Out::Behind { .. } | Out::Evidence(_) | Out::Stalled { .. } => {}
             }
         }
         if let Some(height) = commits.pop() {

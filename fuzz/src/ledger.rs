@@ -73,6 +73,7 @@ fn genesis() -> Genesis {
         nodes: nodes.collect(),
         balances: balances.collect(),
         beacon: BeaconValue([7; 32]),
+        consensus: Default::default(),
     }
 }
 

@@ -51,6 +51,7 @@ pub fn genesis() -> Shape {
         list(vec![node]),
         list(vec![balance]),
         id("beacon value"),
+        Shape::Index(2),
     ])
 }
 

@@ -79,6 +79,9 @@ pub struct Up {
     /// When this founds a network: epochs of seconds, for trying things out.
     #[arg(long)]
     pub fast: bool,
+    /// When this founds a network: how its nodes agree on blocks, `bft` or `snowman`.
+    #[arg(long, default_value = "bft", value_parser = ["bft", "snowman"])]
+    pub consensus: String,
     /// Go on although the state database is gone: with a new validator key, and so without a vote.
     #[arg(long)]
     pub accept_lost_state: bool,

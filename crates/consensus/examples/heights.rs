@@ -24,7 +24,7 @@ fn main() {
             block_hash,
         };
         let mut nodes: Vec<Bft> = keys.iter().map(|key| Bft::new(config(key))).collect();
-        let begin = |height| In::Start { height, validators: validators.clone() };
+        let begin = |height| In::Start { height, validators: validators.clone(), beacon: [0; 32] };
         let mut queue: VecDeque<(usize, In)> = (0..nodes.len()).map(|i| (i, begin(1))).collect();
         let (heights, mut logged, mut sent) = (200, 0usize, 0usize);
         let start = Instant::now();

@@ -22,6 +22,8 @@ pub enum TimerKind {
     Precommit,
     /// The moment to send the last votes again.
     Rebroadcast,
+    /// Answers to a poll, or the pause before the next one.
+    Poll,
 }
 
 /// What goes into a consensus state machine.
@@ -32,8 +34,10 @@ pub enum In {
     Start {
         /// Height of the next block.
         height: u64,
-        /// Validators of that height, in any order.
+        /// Validators of that height, in any order; they may change from height to height.
         validators: Vec<([u8; 32], u64)>,
+        /// A number that nobody could choose: the beacon after the last committed block.
+        beacon: [u8; 32],
     },
     /// A message from a peer (its transport key; it may relay messages of others).
     Message {
@@ -71,6 +75,29 @@ pub enum In {
 pub enum Out {
     /// Send to all validators (and whoever follows them).
     Broadcast(Vec<u8>),
+    /// Send to one validator, over a connection to its own node that nobody else can read.
+    Ask {
+        /// Its validator key.
+        validator: [u8; 32],
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// Answer the peer that the last [`In::Message`] came from.
+    Reply {
+        /// The peer.
+        to: [u8; 32],
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// A height is undecided for so long that somebody should look; repeated while it lasts.
+    Stalled {
+        /// The height.
+        height: u64,
+        /// Milliseconds since it began here.
+        for_ms: u64,
+        /// What is known, in one line for a log.
+        detail: String,
+    },
     /// A peer repeats votes of a height that is committed here: send it that block and its
     /// certificate, as the back-end's catch-up message. Emitted at a bounded rate per peer.
     Help {

@@ -125,6 +125,15 @@ pub fn verify_certificate(
     Ok(())
 }
 
+/// The message that shows a validator that has fallen behind that a height is decided: `[4,
+/// certificate, block]`, the same for every back-end.
+pub fn catch_up_message(certificate: &Certificate, block: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::default();
+    certificate.write(writer.array(3).uint(4));
+    writer.bytes(block);
+    writer.0
+}
+
 impl Certificate {
     /// The one encoding.
     pub fn to_bytes(&self) -> Vec<u8> {

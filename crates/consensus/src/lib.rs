@@ -1,8 +1,8 @@
-//! Agree on the next block through one trait; a BFT back-end from an existing engine.
+//! Agree on the next block through one trait: Snowman, and BFT from an existing engine.
 //!
 //! [`Consensus`] is a pure state machine: messages, timers and answers go in, effects come out, and
 //! the caller owns the network, the clock and the disk. [`certificate`] is what a block's acceptance
-//! leaves behind, and all that a light client needs of this crate (turn the feature `bft` off).
+//! leaves behind, and all that a light client needs of this crate (turn the features `bft` and `snow` off).
 //!
 //! Architecture Invariant: no signature leaves before [`Out::Persist`] entries in front of it are on
 //! disk, and after a restart from them no second vote for a height, round and kind is signed.
@@ -13,9 +13,25 @@ pub mod api;
 #[cfg(feature = "bft")]
 pub mod bft;
 pub mod certificate;
+#[cfg(any(feature = "bft", feature = "snow"))]
+mod neighbours;
+#[cfg(any(feature = "bft", feature = "snow"))]
+mod set;
+#[cfg(feature = "snow")]
+pub mod snow;
 mod wire;
 
 pub use api::{Consensus, ConsensusError, Evidence, In, Out, Statement, TimerId, TimerKind};
 #[cfg(feature = "bft")]
-pub use bft::{Bft, Config, Timeouts, catch_up_message, message_height};
-pub use certificate::{Certificate, CertificateError, verify_certificate, vote_bytes};
+pub use bft::{Bft, Config, Timeouts};
+pub use certificate::{
+    Certificate, CertificateError, catch_up_message, verify_certificate, vote_bytes,
+};
+#[cfg(feature = "snow")]
+pub use snow::Snowman;
+
+/// The height that a message of any back-end speaks of; `None` when the bytes are no message.
+#[cfg(all(feature = "bft", feature = "snow"))]
+pub fn message_height(bytes: &[u8]) -> Option<u64> {
+    bft::message_height(bytes).or_else(|| snow::message_height(bytes))
+}

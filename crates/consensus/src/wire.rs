@@ -94,8 +94,14 @@ impl<'b> Reader<'b> {
         self.slice()?.try_into().map_err(|_| "a byte string has a wrong length")
     }
 
+    /// Null, where nothing else may stand.
+    #[cfg(feature = "snow")]
+    pub(crate) fn null(&mut self) -> Result<(), Malformed> {
+        self.0.null().map_err(|_| "null is missing")
+    }
+
     /// What `read` reads, or `None` for null.
-    #[cfg(feature = "bft")]
+    #[cfg(any(feature = "bft", feature = "snow"))]
     pub(crate) fn optional<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Malformed>,

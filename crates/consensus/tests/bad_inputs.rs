@@ -25,6 +25,18 @@ fn node() -> Bft {
     })
 }
 
+fn snowman() -> Snowman {
+    Snowman::new(snow::Config {
+        genesis: [1; 32],
+        key: Some(KeyPair::from_seed([1; 32])),
+        seed: [1; 32],
+        waits: snow::Waits::default(),
+        max_block_bytes: 4096,
+        block_hash: |block| block.first_chunk().copied(),
+        parameters: snow::parameters::Parameters::for_validators,
+    })
+}
+
 fn hash() -> Shape {
     Shape::Id(32, "")
 }
@@ -156,7 +168,7 @@ fn messages() {
     ];
     let mut node = node();
     let validators = vec![(KeyPair::from_seed([1; 32]).public(), 1)];
-    node.step(In::Start { height: 1000, validators }, 0).unwrap();
+    node.step(In::Start { height: 1000, validators, beacon: [7; 32] }, 0).unwrap();
     let node = std::cell::RefCell::new(node);
     let read = |bytes| {
         let input = In::Message { from: [9; 32], bytes };
@@ -206,8 +218,94 @@ fn unknown_numbers_are_named() {
         bytes[2 + place] = 9;
         let mut node = node();
         let validators = vec![(KeyPair::from_seed([1; 32]).public(), 1)];
-        node.step(In::Start { height: 1, validators }, 0).unwrap();
+        node.step(In::Start { height: 1, validators, beacon: [7; 32] }, 0).unwrap();
         let error = node.step(In::Message { from: [9; 32], bytes }, 1).unwrap_err();
         assert_eq!(error, ConsensusError::Malformed(said));
+    }
+}
+
+/// `[1, height, 0, hash, validator, signature]`.
+fn precommit() -> Shape {
+    fields(vec![Shape::Number(1), u64(), Shape::Number(0), hash(), hash(), signature()])
+}
+
+/// `[height, window, null, hash, proposer, signature]`.
+fn snow_proposal() -> Shape {
+    proposal(none(u32()))
+}
+
+/// What Snowman's reader says besides, where a number or null has one meaning alone.
+fn snow_reasons(said: &str) -> bool {
+    ["null is missing", "unknown kind of vote", "a vote of another round than 0"].contains(&said)
+}
+
+fn check_snow(
+    name: &str,
+    shape: &Shape,
+    most: usize,
+    unknown: &'static str,
+    read: impl Fn(Vec<u8>) -> Result<(), &'static str>,
+) {
+    let (head, bad) =
+        (Head { length: length(shape), most, kind: Some(unknown) }, shape.bad_inputs());
+    assert_eq!(read(shape.sample()), Ok(()), "{name}: a good one");
+    assert!(bad.len() >= LEAST, "{name}: only {} bad inputs", bad.len());
+    for case in &bad {
+        let wanted = reasons(case, &head);
+        match read(case.bytes.clone()) {
+            Err(said) if wanted.contains(&said) || snow_reasons(said) => {}
+            other => panic!("{name}, {}: {wanted:?} was expected, not {other:?}", case.what),
+        }
+    }
+    for kind in [2, 3, 8, 23] {
+        let mut other = shape.sample();
+        other[1] = kind;
+        assert_eq!(read(other), Err(unknown), "{name}: kind {kind}");
+    }
+}
+
+#[test]
+fn snowman_messages() {
+    let opinion = |kind, value| numbered(kind, vec![u64(), u32(), Shape::Id(16, ""), value]);
+    let shapes = [
+        ("vote", numbered(0, vec![precommit()])),
+        ("proposal", numbered(1, vec![snow_proposal(), Shape::Blob])),
+        ("decided block", numbered(4, vec![certificate(), Shape::Blob])),
+        ("question", opinion(5, some(hash()))),
+        ("question about nothing", opinion(5, none(hash()))),
+        ("answer", opinion(6, some(hash()))),
+        ("answer for nothing", opinion(6, none(hash()))),
+        ("fetch", numbered(7, vec![u64(), hash()])),
+    ];
+    let mut node = snowman();
+    let validators = vec![(KeyPair::from_seed([1; 32]).public(), 1)];
+    node.step(In::Start { height: 1000, validators, beacon: [7; 32] }, 0).unwrap();
+    let node = std::cell::RefCell::new(node);
+    let read = |bytes| {
+        let input = In::Message { from: [9; 32], bytes };
+        match node.borrow_mut().step(input, 1) {
+            Err(ConsensusError::Malformed(reason)) => Err(reason),
+            Ok(_) | Err(ConsensusError::Refused(_)) => Ok(()),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    for (name, shape) in shapes {
+        check_snow(name, &shape, 5, "unknown kind of message", read);
+    }
+}
+
+#[test]
+fn snowman_log_entries() {
+    let shapes = [
+        ("vote", numbered(0, vec![precommit(), snow_proposal(), Shape::Blob])),
+        ("proposal", numbered(1, vec![snow_proposal(), Shape::Blob])),
+    ];
+    let read = |bytes| match snowman().step(In::Replay(vec![bytes]), 0) {
+        Err(ConsensusError::DamagedLog { index: 0, detail }) => Err(detail),
+        Err(error) => panic!("{error}"),
+        Ok(_) => Ok(()),
+    };
+    for (name, shape) in shapes {
+        check_snow(name, &shape, 4, "unknown kind of entry", read);
     }
 }

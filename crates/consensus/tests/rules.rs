@@ -1,6 +1,6 @@
 //! Single nodes: order of inputs, bounds, foreign bytes, and the guard against signing twice.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-use anthill_consensus::certificate::{PREVOTE, vote_bytes};
+use anthill_consensus::certificate::{PRECOMMIT, PREVOTE, vote_bytes};
 use anthill_consensus::*;
 use anthill_identity::KeyPair;
 use minicbor::Encoder;
@@ -17,14 +17,40 @@ fn key(i: u8) -> KeyPair {
     KeyPair::from_seed([i; 32])
 }
 
-fn node(i: u8) -> Bft {
-    Bft::new(Config {
-        genesis: GENESIS,
-        key: Some(key(i)),
-        timeouts: Timeouts::default(),
-        max_block_bytes: 100,
-        block_hash,
-    })
+/// Which back-end runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Bft,
+    Snowman,
+}
+
+const BOTH: [Kind; 2] = [Kind::Bft, Kind::Snowman];
+
+fn node_of(kind: Kind, i: u8) -> Box<dyn Consensus> {
+    let key = Some(key(i));
+    match kind {
+        Kind::Bft => Box::new(Bft::new(Config {
+            genesis: GENESIS,
+            key,
+            timeouts: Timeouts::default(),
+            max_block_bytes: 100,
+            block_hash,
+        })),
+        Kind::Snowman => Box::new(Snowman::new(snow::Config {
+            genesis: GENESIS,
+            key,
+            seed: [i; 32],
+            waits: snow::Waits::default(),
+            max_block_bytes: 100,
+            block_hash,
+            parameters: snow::parameters::Parameters::for_validators,
+        })),
+    }
+}
+
+/// A BFT node, for what the BFT engine alone does.
+fn node(i: u8) -> Box<dyn Consensus> {
+    node_of(Kind::Bft, i)
 }
 
 /// Four validators of equal power.
@@ -33,18 +59,29 @@ fn four() -> Vec<([u8; 32], u64)> {
 }
 
 fn start(height: u64) -> In {
-    In::Start { height, validators: four() }
+    In::Start { height, validators: four(), beacon: [7; 32] }
 }
 
-/// Number of the key that proposes at height 1, round 0.
-fn first_proposer() -> u8 {
+/// Number of the key that proposes first at height 1.
+fn proposer_of(kind: Kind) -> u8 {
     let mut keys: Vec<u8> = (1..=4).collect();
     keys.sort_by_key(|i| key(*i).public());
-    keys[1]
+    match kind {
+        Kind::Bft => keys[1],
+        Kind::Snowman => keys[snow::sample::proposers(&[7; 32], 1, &[1; 4])[0]],
+    }
+}
+
+fn other_of(kind: Kind) -> u8 {
+    (1..=4).find(|i| *i != proposer_of(kind)).unwrap()
+}
+
+fn first_proposer() -> u8 {
+    proposer_of(Kind::Bft)
 }
 
 fn other_than_proposer() -> u8 {
-    (1..=4).find(|i| *i != first_proposer()).unwrap()
+    other_of(Kind::Bft)
 }
 
 fn vote(i: u8, hash: Option<[u8; 32]>) -> Vec<u8> {
@@ -57,6 +94,18 @@ fn vote(i: u8, hash: Option<[u8; 32]>) -> Vec<u8> {
         Some(hash) => e.bytes(&hash).unwrap(),
         None => e.null().unwrap(),
     };
+    e.bytes(&key(i).public()).unwrap().bytes(&signature).unwrap();
+    bytes
+}
+
+/// A precommit, which both back-ends write alike.
+fn common_vote(i: u8) -> Vec<u8> {
+    let hash = [7; 32];
+    let signature = key(i).sign_bytes(&vote_bytes(&GENESIS, PRECOMMIT, 1, 0, Some(&hash)));
+    let mut bytes = Vec::new();
+    let mut e = Encoder::new(&mut bytes);
+    e.array(2).unwrap().u8(0).unwrap().array(6).unwrap().u8(PRECOMMIT).unwrap();
+    e.u64(1).unwrap().u32(0).unwrap().bytes(&hash).unwrap();
     e.bytes(&key(i).public()).unwrap().bytes(&signature).unwrap();
     bytes
 }
@@ -74,59 +123,74 @@ fn proposal(i: u8, hash: [u8; 32], block: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn send(node: &mut Bft, bytes: Vec<u8>) -> Result<Vec<Out>, ConsensusError> {
+fn send(node: &mut Box<dyn Consensus>, bytes: Vec<u8>) -> Result<Vec<Out>, ConsensusError> {
     node.step(In::Message { from: [9; 32], bytes }, 5)
 }
 
 #[test]
 fn inputs_out_of_order_are_refused() {
-    let mut node = node(1);
-    node.step(start(3), 0).unwrap();
-    for height in [1, 3] {
-        let error = node.step(start(height), 1).unwrap_err();
+    for kind in BOTH {
+        let mut node = node_of(kind, 1);
+        node.step(start(3), 0).unwrap();
+        for height in [1, 3] {
+            let error = node.step(start(height), 1).unwrap_err();
+            assert!(matches!(error, ConsensusError::OutOfOrder(_)));
+        }
+        let error = node.step(In::Replay(Vec::new()), 1).unwrap_err();
         assert!(matches!(error, ConsensusError::OutOfOrder(_)));
+        node.step(start(4), 1).unwrap();
     }
-    let error = node.step(In::Replay(Vec::new()), 1).unwrap_err();
-    assert!(matches!(error, ConsensusError::OutOfOrder(_)));
-    assert_eq!(node.position(), Some((3, 0)));
 }
 
 #[test]
 fn unusable_validator_sets_are_refused() {
-    let (a, b) = (key(1).public(), key(2).public());
-    let sets = [
-        vec![],
-        vec![(a, 1), (a, 1)],
-        vec![(a, 0), (b, 1)],
-        vec![(a, u64::MAX), (b, u64::MAX)],
-        vec![(a, 1 << 61)],
-        (0..1025u32).map(|i| ([i.to_be_bytes(); 8].concat().try_into().unwrap(), 1)).collect(),
-    ];
-    for validators in sets {
-        let mut node = node(1);
-        let error = node.step(In::Start { height: 1, validators }, 0).unwrap_err();
-        assert!(matches!(error, ConsensusError::BadValidatorSet { height: 1, .. }));
-        node.step(start(1), 0).unwrap();
+    for kind in BOTH {
+        let (a, b) = (key(1).public(), key(2).public());
+        let sets = [
+            vec![],
+            vec![(a, 1), (a, 1)],
+            vec![(a, 0), (b, 1)],
+            vec![(a, u64::MAX), (b, u64::MAX)],
+            vec![(a, 1 << 61)],
+            (0..1025u32).map(|i| ([i.to_be_bytes(); 8].concat().try_into().unwrap(), 1)).collect(),
+        ];
+        for validators in sets {
+            let mut node = node_of(kind, 1);
+            let error =
+                node.step(In::Start { height: 1, validators, beacon: [7; 32] }, 0).unwrap_err();
+            assert!(matches!(error, ConsensusError::BadValidatorSet { height: 1, .. }));
+            node.step(start(1), 0).unwrap();
+        }
     }
 }
 
 #[test]
 fn a_proposal_must_be_by_the_proposer_with_its_block() {
+    for kind in BOTH {
+        let mut node = node_of(kind, other_of(kind));
+        node.step(start(1), 0).unwrap();
+        let block = [7; 40];
+        let hash = [7; 32];
+        let refused =
+            |result: Result<Vec<Out>, _>| matches!(result, Err(ConsensusError::Refused(_)));
+        assert!(refused(send(&mut node, proposal(other_of(kind), hash, &block))));
+        assert!(refused(send(&mut node, proposal(proposer_of(kind), hash, &[8; 40]))));
+        assert!(refused(send(&mut node, proposal(proposer_of(kind), hash, &[7; 101]))));
+        assert!(refused(send(&mut node, vec![0; 1 << 20])));
+        let outs = send(&mut node, proposal(proposer_of(kind), hash, &block)).unwrap();
+        let asked = outs.iter().filter(|out| matches!(out, Out::Verify { .. })).count();
+        assert_eq!(asked, 1, "{outs:?}");
+        // The same again asks nothing.
+        assert_eq!(send(&mut node, proposal(proposer_of(kind), hash, &block)).unwrap(), []);
+    }
+}
+
+#[test]
+fn a_prevote_is_logged_before_it_is_sent() {
     let mut node = node(other_than_proposer());
     node.step(start(1), 0).unwrap();
-    let block = [7; 40];
     let hash = [7; 32];
-    let refused = |result: Result<Vec<Out>, _>| matches!(result, Err(ConsensusError::Refused(_)));
-    assert!(refused(send(&mut node, proposal(other_than_proposer(), hash, &block))));
-    assert!(refused(send(&mut node, proposal(first_proposer(), hash, &[8; 40]))));
-    assert!(refused(send(&mut node, proposal(first_proposer(), hash, &[7; 101]))));
-    assert!(refused(send(&mut node, vec![0; 1 << 20])));
-    let outs = send(&mut node, proposal(first_proposer(), hash, &block)).unwrap();
-    assert!(matches!(outs[0], Out::Persist(_)));
-    let asked = outs.iter().filter(|out| matches!(out, Out::Verify { .. })).count();
-    assert_eq!(asked, 1, "{outs:?}");
-    // The same again asks nothing; the verdict leads to a prevote, logged before it is sent.
-    assert_eq!(send(&mut node, proposal(first_proposer(), hash, &block)).unwrap(), []);
+    send(&mut node, proposal(first_proposer(), hash, &[7; 40])).unwrap();
     let outs = node.step(In::Verified { hash, ok: true }, 9).unwrap();
     let at = |wanted: fn(&Out) -> bool| outs.iter().position(wanted).unwrap();
     let own = vote(other_than_proposer(), Some(hash));
@@ -166,85 +230,99 @@ fn a_damaged_log_is_reported() {
 
 #[test]
 fn messages_of_the_next_heights_are_kept_within_bounds() {
-    let mut node = node(1);
-    node.step(start(1), 0).unwrap();
-    let ahead = |height: u64| {
-        let mut bytes = vote(2, None);
-        bytes[4] = height as u8; // the height is one byte at this place
-        bytes
-    };
-    assert_eq!(send(&mut node, ahead(2)).unwrap(), []);
-    let outs = send(&mut node, ahead(20)).unwrap();
-    assert_eq!(outs, [Out::Behind { peer: [9; 32], height: 20 }]);
-    assert_eq!(send(&mut node, ahead(20)).unwrap(), [], "told once in a while only");
+    for kind in BOTH {
+        let mut node = node_of(kind, 1);
+        node.step(start(1), 0).unwrap();
+        let ahead = |height: u64| {
+            let mut bytes = common_vote(2);
+            bytes[4] = height as u8; // the height is one byte at this place
+            bytes
+        };
+        assert_eq!(send(&mut node, ahead(2)).unwrap(), []);
+        let outs = send(&mut node, ahead(20)).unwrap();
+        assert_eq!(outs, [Out::Behind { peer: [9; 32], height: 20 }]);
+        assert_eq!(send(&mut node, ahead(20)).unwrap(), [], "told once in a while only");
+    }
 }
 
 #[test]
 fn a_peer_that_repeats_old_votes_is_helped_now_and_then() {
-    let mut node = node(1);
-    node.step(start(5), 0).unwrap();
-    let old = In::Message { from: [9; 32], bytes: vote(2, None) };
-    let help = [Out::Help { to: [9; 32], height: 1 }];
-    assert_eq!(node.step(old.clone(), 10).unwrap(), help);
-    assert_eq!(node.step(old.clone(), 11).unwrap(), []);
-    assert_eq!(node.step(old, 2000).unwrap(), help);
+    for kind in BOTH {
+        let mut node = node_of(kind, 1);
+        node.step(start(5), 0).unwrap();
+        let old = In::Message { from: [9; 32], bytes: common_vote(2) };
+        let help = [Out::Help { to: [9; 32], height: 1 }];
+        assert_eq!(node.step(old.clone(), 10).unwrap(), help);
+        assert_eq!(node.step(old.clone(), 11).unwrap(), []);
+        assert_eq!(node.step(old, 2000).unwrap(), help);
+    }
 }
 
 #[test]
 fn a_lone_validator_goes_from_block_to_commit() {
-    let mut node = node(1);
-    let validators = vec![(key(1).public(), 1)];
-    let outs = node.step(In::Start { height: 1, validators: validators.clone() }, 0).unwrap();
-    assert!(outs.contains(&Out::BuildBlock { height: 1, round: 0, deadline_ms: 500 }));
-    let (hash, block) = ([7; 32], vec![7; 40]);
-    let wrong = In::Built { height: 1, round: 0, hash: [8; 32], block: block.clone() };
-    assert!(matches!(node.step(wrong, 1), Err(ConsensusError::Refused(_))));
-    let built = In::Built { height: 1, round: 0, hash, block: block.clone() };
-    let outs = node.step(built.clone(), 1).unwrap();
-    let Some(Out::Commit { certificate, block: committed, .. }) = outs.last() else {
-        panic!("{outs:?}");
-    };
-    assert_eq!(*committed, block);
-    verify_certificate(&GENESIS, &validators, certificate).unwrap();
-    assert!(node.is_decided());
-    assert_eq!(node.step(built, 2).unwrap(), []);
+    for kind in BOTH {
+        let mut node = node_of(kind, 1);
+        let validators = vec![(key(1).public(), 1)];
+        let outs = node
+            .step(In::Start { height: 1, validators: validators.clone(), beacon: [7; 32] }, 0)
+            .unwrap();
+        let deadline_ms = if kind == Kind::Bft { 500 } else { 1000 };
+        assert!(outs.contains(&Out::BuildBlock { height: 1, round: 0, deadline_ms }));
+        let (hash, block) = ([7; 32], vec![7; 40]);
+        let wrong = In::Built { height: 1, round: 0, hash: [8; 32], block: block.clone() };
+        assert!(matches!(node.step(wrong, 1), Err(ConsensusError::Refused(_))));
+        let built = In::Built { height: 1, round: 0, hash, block: block.clone() };
+        let outs = node.step(built.clone(), 1).unwrap();
+        let Some(Out::Commit { certificate, block: committed, .. }) = outs.last() else {
+            panic!("{outs:?}");
+        };
+        assert_eq!(*committed, block);
+        verify_certificate(&GENESIS, &validators, certificate).unwrap();
+        assert_eq!(node.step(built, 2).unwrap(), []);
+    }
 }
 
 #[test]
 fn a_certified_block_that_is_invalid_here_stops_the_node() {
-    let mut alone = node(2);
-    let validators = vec![(key(2).public(), 1)];
-    alone.step(In::Start { height: 1, validators: validators.clone() }, 0).unwrap();
-    let (hash, block) = ([7; 32], vec![7; 40]);
-    let built = In::Built { height: 1, round: 0, hash, block: block.clone() };
-    let outs = alone.step(built, 1).unwrap();
-    let Some(Out::Commit { certificate, .. }) = outs.last() else { panic!("{outs:?}") };
+    for kind in BOTH {
+        let mut alone = node_of(kind, 2);
+        let validators = vec![(key(2).public(), 1)];
+        alone
+            .step(In::Start { height: 1, validators: validators.clone(), beacon: [7; 32] }, 0)
+            .unwrap();
+        let (hash, block) = ([7; 32], vec![7; 40]);
+        let built = In::Built { height: 1, round: 0, hash, block: block.clone() };
+        let outs = alone.step(built, 1).unwrap();
+        let Some(Out::Commit { certificate, .. }) = outs.last() else { panic!("{outs:?}") };
 
-    let mut observer = node(1);
-    observer.step(In::Start { height: 1, validators }, 0).unwrap();
-    let mut unsigned = certificate.clone();
-    unsigned.signatures[0].1[5] ^= 1;
-    let refused = send(&mut observer, catch_up_message(&unsigned, &block));
-    assert!(matches!(refused, Err(ConsensusError::Refused(_))));
-    let swapped = send(&mut observer, catch_up_message(certificate, &[6; 40]));
-    assert!(matches!(swapped, Err(ConsensusError::Refused(_))));
-    let outs = send(&mut observer, catch_up_message(certificate, &block)).unwrap();
-    assert!(matches!(outs[..], [Out::Verify { height: 1, round: 0, .. }]));
-    let error = observer.step(In::Verified { hash, ok: false }, 9).unwrap_err();
-    assert_eq!(error, ConsensusError::CommittedInvalid { height: 1 });
+        let mut observer = node_of(kind, 1);
+        observer.step(In::Start { height: 1, validators, beacon: [7; 32] }, 0).unwrap();
+        let mut unsigned = certificate.clone();
+        unsigned.signatures[0].1[5] ^= 1;
+        let refused = send(&mut observer, catch_up_message(&unsigned, &block));
+        assert!(matches!(refused, Err(ConsensusError::Refused(_))));
+        let swapped = send(&mut observer, catch_up_message(certificate, &[6; 40]));
+        assert!(matches!(swapped, Err(ConsensusError::Refused(_))));
+        let outs = send(&mut observer, catch_up_message(certificate, &block)).unwrap();
+        assert!(matches!(outs[..], [Out::Verify { height: 1, round: 0, .. }]));
+        let error = observer.step(In::Verified { hash, ok: false }, 9).unwrap_err();
+        assert_eq!(error, ConsensusError::CommittedInvalid { height: 1 });
+    }
 }
 
 proptest! {
     #[test]
     fn foreign_bytes_never_hurt(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let mut node = node(1);
-        node.step(start(1), 0).unwrap();
-        let result = send(&mut node, bytes.clone());
-        let malformed = matches!(result, Ok(_) | Err(ConsensusError::Malformed(_)));
-        prop_assert!(malformed);
-        let log = Bft::step(&mut self::node(1), In::Replay(vec![bytes]), 0);
-        let damaged = matches!(log, Ok(_) | Err(ConsensusError::DamagedLog { index: 0, .. }));
-        prop_assert!(damaged);
+        for kind in BOTH {
+            let mut node = node_of(kind, 1);
+            node.step(start(1), 0).unwrap();
+            let result = send(&mut node, bytes.clone());
+            let malformed = matches!(result, Ok(_) | Err(ConsensusError::Malformed(_)));
+            prop_assert!(malformed);
+            let log = node_of(kind, 1).step(In::Replay(vec![bytes.clone()]), 0);
+            let damaged = matches!(log, Ok(_) | Err(ConsensusError::DamagedLog { index: 0, .. }));
+            prop_assert!(damaged);
+        }
     }
 
     #[test]

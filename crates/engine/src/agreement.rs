@@ -27,14 +27,56 @@ impl Engine {
     /// Begins the next height when its time has come: after the block interval when there is
     /// something to do, after the idle interval otherwise, or because a peer has begun.
     pub(crate) fn begin_height(&mut self) -> Result<(), EngineError> {
+        self.take_seat()?;
         if self.begins_at().is_none_or(|at| at > self.now_ms) {
             return Ok(());
         }
         let next = self.ledger.height() + 1;
         self.started = next;
         self.wal_sequence = self.wal_rows(next)?.len() as u64;
-        let validators = self.ledger.state()?.validators()?.powers();
-        self.agree(In::Start { height: next, validators })
+        self.seats.clear();
+        let state = self.ledger.state()?;
+        let (validators, beacon) = (state.validators()?.powers(), state.chain().beacon.0);
+        self.agree(In::Start { height: next, validators, beacon })
+    }
+
+    /// Takes part in agreement while the chain names this node's validator key: the set may change
+    /// with every block.
+    pub(crate) fn take_seat(&mut self) -> Result<(), EngineError> {
+        let height = self.ledger.height();
+        if self.seated_for == Some(height) {
+            return Ok(());
+        }
+        self.seated_for = Some(height);
+        let own = self.signers.validator_key();
+        let named = self.ledger.state()?.validators()?.validators.iter().any(|v| v.key == own);
+        if !named {
+            self.consensus = None;
+            self.timers.clear();
+            return Ok(());
+        }
+        if self.consensus.is_some() {
+            return Ok(());
+        }
+        self.consensus =
+            Some(crate::engine::back_end(&self.ledger, &self.signers, self.settings()));
+        self.replay()
+    }
+
+    /// Sends a message to a validator's node, and to nobody else.
+    fn ask(&mut self, validator: [u8; 32], bytes: Vec<u8>) -> Result<(), EngineError> {
+        let known = self.seats.get(&validator).copied();
+        let node = match known {
+            Some(node) => node,
+            None => {
+                let record = self.ledger.state()?.node_of_validator(&ValidatorKey(validator))?;
+                let Some(record) = record else { return Ok(()) };
+                self.seats.insert(validator, record.node.0);
+                record.node.0
+            }
+        };
+        self.send(&node, &Frame::Consensus(Bytes(bytes)));
+        Ok(())
     }
 
     /// When this validator begins the next height, milliseconds since the Unix epoch; none when it
@@ -95,6 +137,12 @@ impl Engine {
         match out {
             Out::Broadcast(bytes) => {
                 self.tell_all(&Frame::Consensus(Bytes(bytes)));
+            }
+            Out::Ask { validator, bytes } => self.ask(validator, bytes)?,
+            Out::Reply { to, bytes } => self.send(&to, &Frame::Consensus(Bytes(bytes))),
+            Out::Stalled { height, for_ms, detail } => {
+                tracing::warn!(height, for_ms, detail, "a height is undecided for long");
+                self.stall = Some((height, detail));
             }
             Out::SetTimer { id, after_ms } => {
                 self.timers.insert(id, self.steady_ms + after_ms);

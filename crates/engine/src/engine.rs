@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anthill_consensus::{Bft, Consensus, In, Timeouts, TimerId};
+use anthill_consensus::{Bft, Consensus, In, Snowman, Timeouts, TimerId, snow};
 use anthill_ledger::{Ledger, Mempool, MempoolError, TransactionError};
+use anthill_types::hash::sha3;
 use anthill_types::state::{Phase, TaskRecord};
 use anthill_types::wire::MAX_ENCODING;
 use anthill_types::{
-    AccountId, Block, Body, Digest, NodeKey, Signature, SignedTransaction, Transaction,
-    ValidatorKey, Wire, keys,
+    AccountId, Block, Body, ConsensusKind, Digest, NodeKey, Signature, SignedTransaction,
+    Transaction, ValidatorKey, Wire, keys,
 };
 
 use crate::beacon::BeaconChain;
@@ -31,13 +32,16 @@ pub const MAX_EFFECT_WAIT_MS: u64 = 5_000;
 pub struct Settings {
     /// Values in one beacon chain: so many blocks can this validator propose before it renews.
     pub beacon_length: usize,
-    /// The waits of the consensus engine.
+    /// The waits of the BFT back-end.
     pub timeouts: Timeouts,
+    /// The waits of Snowman.
+    pub waits: snow::Waits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { beacon_length: crate::beacon::LENGTH, timeouts: Timeouts::default() }
+        let (timeouts, waits) = (Timeouts::default(), snow::Waits::default());
+        Self { beacon_length: crate::beacon::LENGTH, timeouts, waits }
     }
 }
 
@@ -54,7 +58,14 @@ pub(crate) struct Pace {
 pub struct Engine {
     pub(crate) ledger: Ledger,
     pub(crate) mempool: Mempool,
+    /// Runs while the chain names this node's validator key.
     pub(crate) consensus: Option<Box<dyn Consensus + Send>>,
+    /// The height for which that was looked up.
+    pub(crate) seated_for: Option<u64>,
+    /// The height that agreement called stalled last, and what it knew.
+    pub(crate) stall: Option<(u64, String)>,
+    /// Nodes of the validators that were asked at this height.
+    pub(crate) seats: BTreeMap<[u8; 32], PeerId>,
     /// The height that consensus works on; 0 before the first.
     pub(crate) started: u64,
     /// A peer has begun the next height, so this node must not wait for its own reasons.
@@ -93,20 +104,20 @@ impl Engine {
         settings: Settings,
         now_ms: u64,
     ) -> Result<Self, EngineError> {
-        let consensus = back_end(&ledger, &signers, settings)?;
-        let chain = |_| (0, BeaconChain::new(&signers.beacon, 0, settings.beacon_length));
-        let beacon = consensus.as_ref().map(chain);
         let mut engine = Self {
             ledger,
             mempool: Mempool::default(),
-            consensus,
+            consensus: None,
+            seated_for: None,
+            stall: None,
+            seats: BTreeMap::new(),
             started: 0,
             called: false,
             timers: BTreeMap::new(),
             wal_sequence: 0,
             duties: Duties::new(&signers),
             sync: Sync::default(),
-            beacon,
+            beacon: None,
             agenda_due: true,
             pace: Pace::default(),
             epoch_ends_ms: 0,
@@ -133,7 +144,7 @@ impl Engine {
         self.steady_ms += now_ms.saturating_sub(self.now_ms);
         self.now_ms = now_ms;
         match input {
-            Input::Start => self.replay(),
+            Input::Start => self.take_seat(),
             Input::Tick => self.tick(),
             Input::PeerUp(peer) => {
                 self.send(&peer, &self.status_frame());
@@ -205,7 +216,10 @@ impl Engine {
     pub fn describe(&self) -> String {
         let (started, height) = (self.started, self.ledger.height());
         let timers: Vec<_> = self.timers.keys().collect();
-        format!("height {height}, agreeing on {started}, called {}, timers {timers:?}", self.called)
+        let stall = self.stall.iter().filter(|(of, _)| *of > height);
+        let stall: String = stall.map(|(_, detail)| format!("; stalled: {detail}")).collect();
+        let called = self.called;
+        format!("height {height}, agreeing on {started}, called {called}, timers {timers:?}{stall}")
     }
 
     /// Their bytes.
@@ -363,6 +377,10 @@ impl Engine {
         self.settings.beacon_length
     }
 
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings
+    }
+
     /// After a block: forget what it settled, see what it asks of this node, tell everybody.
     pub(crate) fn after_commit(
         &mut self,
@@ -447,22 +465,30 @@ impl Engine {
     }
 }
 
-/// The consensus engine of a validator; none for a node whose key the chain does not name.
-fn back_end(
+/// A consensus back-end of the kind that the genesis names.
+pub(crate) fn back_end(
     ledger: &Ledger,
     signers: &Signers,
     settings: Settings,
-) -> Result<Option<Box<dyn Consensus + Send>>, EngineError> {
-    let own = signers.validator_key();
-    if !ledger.state()?.validators()?.validators.iter().any(|v| v.key == own) {
-        return Ok(None);
+) -> Box<dyn Consensus + Send> {
+    let genesis = ledger.genesis_hash().0;
+    let key = Some(signers.validator.clone());
+    let (max_block_bytes, block_hash) = (MAX_ENCODING, anthill_ledger::block_hash);
+    match ledger.genesis().consensus {
+        ConsensusKind::Bft => {
+            let timeouts = settings.timeouts;
+            let config =
+                anthill_consensus::Config { genesis, key, timeouts, max_block_bytes, block_hash };
+            Box::new(Bft::new(config))
+        }
+        ConsensusKind::Snowman => Box::new(Snowman::new(snow::Config {
+            genesis,
+            key,
+            seed: sha3(&[b"polls", &signers.secret]),
+            waits: settings.waits,
+            max_block_bytes,
+            block_hash,
+            parameters: snow::parameters::Parameters::for_validators,
+        })),
     }
-    let config = anthill_consensus::Config {
-        genesis: ledger.genesis_hash().0,
-        key: Some(signers.validator.clone()),
-        timeouts: settings.timeouts,
-        max_block_bytes: MAX_ENCODING,
-        block_hash: anthill_ledger::block_hash,
-    };
-    Ok(Some(Box::new(Bft::new(config))))
 }

@@ -2,7 +2,7 @@
 
 use anthill_types::stake::Pool;
 use anthill_types::state::{ChainState, EpochCounts, NodeRecord};
-use anthill_types::{Amount, Genesis, GenesisNode, keys};
+use anthill_types::{Amount, ConsensusKind, Genesis, GenesisNode, keys};
 
 use crate::error::LedgerError;
 use crate::state::State;
@@ -28,6 +28,9 @@ pub fn apply(state: &mut State<'_>, genesis: &Genesis) -> Result<(), LedgerError
     for node in &genesis.nodes {
         bank::mint(state, node.bond)?;
         nodes::register(state, &first_record(node))?;
+    }
+    if genesis.consensus == ConsensusKind::Snowman {
+        state.mark(keys::snowman());
     }
     state.put(keys::validator_set(), &genesis.validator_set())
 }

@@ -11,7 +11,9 @@ use anthill_types::stake::{
     Delegation, Evidence, Pool, StatementKind, Unbonding, UnbondingKind, VoteBody,
 };
 use anthill_types::state::{EpochRecord, NodeRecord, PaymentReason};
-use anthill_types::{AccountId, Amount, GenesisHash, NodeKey, ValidatorKey, Wire, keys};
+use anthill_types::{
+    AccountId, Amount, ConsensusKind, GenesisHash, NodeKey, ValidatorKey, Wire, keys,
+};
 
 use crate::error::{LedgerError, TransactionError};
 use crate::state::State;
@@ -218,7 +220,8 @@ pub fn punish(
     let Some(offender) = state.node_of_validator(&evidence.validator)? else {
         return refuse("it accuses nobody of this chain");
     };
-    let height = check_evidence(genesis, evidence)?;
+    let rounds = state.consensus()? == ConsensusKind::Bft;
+    let height = check_evidence(genesis, rounds, evidence)?;
     // A contradiction shows while its height is being agreed on, one above what is committed.
     if height > state.height() + 1 {
         return refuse("its height has not been reached");
@@ -235,14 +238,18 @@ pub fn punish(
 }
 
 /// Checks both signatures and that the statements exclude each other; returns their height.
-fn check_evidence(genesis: &GenesisHash, evidence: &Evidence) -> Result<u64, TransactionError> {
+fn check_evidence(
+    genesis: &GenesisHash,
+    rounds: bool,
+    evidence: &Evidence,
+) -> Result<u64, TransactionError> {
     let Evidence { validator, kind, first, second } = evidence;
     let StatementKind::Vote = kind;
     let one = VoteBody::read(&first.body.0);
     let Some((one, two)) = one.zip(VoteBody::read(&second.body.0)) else {
         return Err(TransactionError::Evidence("a statement is no vote"));
     };
-    if !one.excludes(&two, true) {
+    if !one.excludes(&two, rounds) {
         return Err(TransactionError::Evidence("the two votes do not exclude each other"));
     }
     for statement in [first, second] {

@@ -3,7 +3,7 @@
 use anthill_store::{Batch, Overlay, Row, Store};
 use anthill_types::state::{ChainState, NodeRecord, TaskRecord};
 use anthill_types::{
-    AccountId, ChainParams, NodeKey, TaskId, ValidatorKey, ValidatorSet, Wire, keys,
+    AccountId, ChainParams, ConsensusKind, NodeKey, TaskId, ValidatorKey, ValidatorSet, Wire, keys,
 };
 
 use crate::error::LedgerError;
@@ -143,6 +143,14 @@ impl<'a> State<'a> {
     /// The validators that sign the next block.
     pub fn validators(&self) -> Result<ValidatorSet, LedgerError> {
         self.get(&keys::validator_set())?.ok_or(LedgerError::Missing("validator set"))
+    }
+
+    /// How this chain agrees on blocks.
+    pub fn consensus(&self) -> Result<ConsensusKind, LedgerError> {
+        Ok(match self.has(&keys::snowman())? {
+            true => ConsensusKind::Snowman,
+            false => ConsensusKind::Bft,
+        })
     }
 
     /// A task.

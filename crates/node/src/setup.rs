@@ -1,7 +1,7 @@
 //! Founding a network: keys and genesis for one node, or for several at once.
 
 use anthill_types::{
-    Amount, BeaconValue, ChainParams, Digest, Genesis, GenesisBalance, GenesisNode,
+    Amount, BeaconValue, ChainParams, ConsensusKind, Digest, Genesis, GenesisBalance, GenesisNode,
 };
 
 use crate::driver::now_ms;
@@ -38,6 +38,7 @@ pub fn found(
     params: ChainParams,
     offered: u64,
     capabilities: &[Digest],
+    consensus: ConsensusKind,
 ) -> Result<Genesis, NodeError> {
     let mut nodes = Vec::new();
     let mut balances = Vec::new();
@@ -56,6 +57,7 @@ pub fn found(
         nodes,
         balances,
         beacon: BeaconValue(random::<32>()?),
+        consensus,
     };
     for home in homes {
         home.save_genesis(&genesis)?;

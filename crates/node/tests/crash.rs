@@ -19,6 +19,7 @@ use anthill_node::{Home, HomeError, NodeError, setup, state_file};
 use anthill_store::RedbStore;
 use anthill_store::files::{is_temporary, make_folder, write_whole};
 use anthill_store::sim::{Crash, SimDisk, SimFiles};
+use anthill_types::ConsensusKind;
 use anthill_types::{Cid, Digest, Genesis};
 
 /// Different losses tried at each point and mode.
@@ -60,7 +61,7 @@ fn crash_everywhere<T>(
 
 fn found(home: &Home) -> Result<Genesis, NodeError> {
     let homes = std::slice::from_ref(home);
-    setup::found(homes, "town", setup::fast_params(), 1000, &[])
+    setup::found(homes, "town", setup::fast_params(), 1000, &[], ConsensusKind::Bft)
 }
 
 fn belongs(home: &Home) {

@@ -11,8 +11,8 @@ use anthill_types::hash::sha3;
 use anthill_types::state::{Phase, TaskRecord, TaskResult};
 use anthill_types::task::commitment;
 use anthill_types::{
-    AccountId, Amount, Block, BlockHash, Body, Bytes, Cid, Commit, Digest, NodeKey, Receipt,
-    Reveal, SignedTransaction, TaskId, Transaction, Wire,
+    AccountId, Amount, Block, BlockHash, Body, Bytes, Cid, Commit, ConsensusKind, Digest, NodeKey,
+    Receipt, Reveal, SignedTransaction, TaskId, Transaction, Wire,
 };
 use minicbor::{Decoder, Encoder};
 
@@ -34,6 +34,8 @@ pub struct Adversary {
     /// Tasks that a free-rider was asked to run, and did not.
     skipped: BTreeSet<(usize, TaskId)>,
     copied: BTreeSet<(usize, TaskId, bool)>,
+    /// Blocks that honest nodes preferred in their last questions.
+    pub(crate) preferred: Vec<[u8; 32]>,
 }
 
 impl Adversary {
@@ -45,6 +47,7 @@ impl Adversary {
             revealed: BTreeMap::new(),
             skipped: BTreeSet::new(),
             copied: BTreeSet::new(),
+            preferred: Vec::new(),
         }
     }
 
@@ -97,6 +100,7 @@ impl World {
         if role.is_honest() {
             return;
         }
+        self.note_question(bytes);
         if role == Role::FreeRider
             && let Ok(Frame::Transactions(list)) = Frame::from_bytes(bytes)
         {
@@ -210,7 +214,9 @@ impl World {
         let altered = match read_vote(&message.0) {
             Some((kind, height, round, hash, _)) => {
                 self.marks.hit("fault: double vote");
-                let other = if hash.is_some() { None } else { Some([0xee; 32]) };
+                // Snowman knows no vote for nothing.
+                let none = hash.is_some() && self.plan.consensus == ConsensusKind::Bft;
+                let other = if none { None } else { Some([0xee; 32]) };
                 self.vote(node, kind, height, round, other.as_ref())
             }
             None => {
@@ -281,7 +287,11 @@ impl World {
         let height = self.checks.newest() + 1;
         let key = self.nodes[victim].signers.validator_key().0;
         let kind = if self.adversary.rng.chance(500) { PREVOTE } else { PRECOMMIT };
-        let message = encode_vote(kind, height, 0, None, &key, &[9; 64]);
+        let (kind, hash) = match self.plan.consensus {
+            ConsensusKind::Bft => (kind, None),
+            ConsensusKind::Snowman => (PRECOMMIT, Some([0xee; 32])),
+        };
+        let message = encode_vote(kind, height, 0, hash.as_ref(), &key, &[9; 64]);
         Some(Frame::Consensus(Bytes(message)))
     }
 
@@ -458,7 +468,11 @@ fn describe_message(bytes: &[u8]) -> String {
     }
     match bytes.get(1) {
         Some(1) => "proposal again".into(),
-        Some(2) => "decision".into(),
+        Some(2) => "polka".into(),
+        Some(4) => "decision".into(),
+        Some(5) => "question".into(),
+        Some(6) => "answer".into(),
+        Some(7) => "asks for a block".into(),
         _ => "certificate".into(),
     }
 }

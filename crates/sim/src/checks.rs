@@ -13,8 +13,8 @@ use anthill_types::state::{
     DoubtReason, EpochRecord, NodeRecord, Payment, PaymentReason, Phase, TaskRecord, TaskResult,
 };
 use anthill_types::{
-    AccountId, Amount, BeaconValue, Block, BlockHash, Body, Digest, Genesis, Header, NodeKey,
-    TaskId, ValidatorKey, ValidatorSet, Wire, keys,
+    AccountId, Amount, BeaconValue, Block, BlockHash, Body, ConsensusKind, Digest, Genesis, Header,
+    NodeKey, TaskId, ValidatorKey, ValidatorSet, Wire, keys,
 };
 
 use crate::adversary::read_vote;
@@ -171,6 +171,8 @@ impl World {
         };
         match self.checks.certificate(&self.genesis, &bytes, block) {
             Ok(round) => {
+                let snowman = self.plan.consensus == ConsensusKind::Snowman;
+                self.marks.add("snowman: block agreed", u64::from(snowman));
                 self.marks.add("block: agreed in a later round", u64::from(round > 0));
                 None
             }

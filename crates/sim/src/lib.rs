@@ -15,6 +15,7 @@ pub mod checks;
 pub mod diagram;
 pub mod disk;
 mod faults;
+mod flipping;
 pub mod marks;
 mod network;
 pub mod node;

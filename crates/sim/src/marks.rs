@@ -34,7 +34,7 @@ pub const FAULTS: [&str; 26] = [
 ];
 
 /// Branches of the protocol that a campaign must have taken.
-pub const BRANCHES: [&str; 41] = [
+pub const BRANCHES: [&str; 45] = [
     "role: liar",
     "role: liar about the cost alone",
     "role: colluding liar",
@@ -76,6 +76,10 @@ pub const BRANCHES: [&str; 41] = [
     "transaction: refused",
     "proof: verified",
     "proof: altered and refused",
+    "snowman: block agreed",
+    "snowman: answer flipped",
+    "snowman: proposal withheld",
+    "snowman: block fetched",
 ];
 
 /// Counts by name.

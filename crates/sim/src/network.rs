@@ -19,7 +19,10 @@ impl World {
         let Some(process) = &self.nodes[node].process else { return };
         let peers: Vec<usize> = process.peers.iter().copied().collect();
         let bytes: Arc<[u8]> = bytes.into();
-        for to in peers {
+        for (place, to) in peers.into_iter().enumerate() {
+            if self.withholds(node, place == 0, &bytes) {
+                continue;
+            }
             let altered = self.contradict(node, to, &bytes);
             self.send(node, to, altered.unwrap_or_else(|| bytes.clone()));
         }

@@ -232,5 +232,6 @@ pub fn genesis(plan: &Plan, nodes: &[Node]) -> Genesis {
         nodes: list,
         balances,
         beacon: BeaconValue(Rng::new(plan.seed, 99).bytes32()),
+        consensus: plan.consensus,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use anthill_types::ConsensusKind;
+
 use crate::rng::Rng;
 
 /// A minute of simulated time.
@@ -186,6 +188,8 @@ pub struct Plan {
     pub work_every_ms: u64,
     /// Values in a beacon chain.
     pub beacon_length: usize,
+    /// How the nodes agree.
+    pub consensus: ConsensusKind,
 }
 
 /// Simulated minutes of a run: faults, then convergence.
@@ -225,6 +229,7 @@ impl Plan {
             work_every_ms: rng.between(4_000, 20_000),
             beacon_length: if rng.chance(150) { rng.between(1, 6) } else { rng.between(66, 400) }
                 as usize,
+            consensus: consensus(seed),
         };
         plan.faults = faults(&mut rng, &plan);
         plan
@@ -245,6 +250,11 @@ impl Plan {
     pub fn dishonest(&self) -> usize {
         self.founders.iter().filter(|role| !role.is_honest()).count()
     }
+}
+
+/// Every fifth seed runs Snowman.
+fn consensus(seed: u64) -> ConsensusKind {
+    if seed % 5 == 2 { ConsensusKind::Snowman } else { ConsensusKind::Bft }
 }
 
 /// Fewer than a third of the founders are dishonest, and, so that a committee of seven cannot be
@@ -285,8 +295,12 @@ fn disk(rng: &mut Rng) -> DiskKind {
 fn faults(rng: &mut Rng, plan: &Plan) -> Vec<Fault> {
     let count = rng.between(6, 24);
     let mut list: Vec<Fault> = (0..count).map(|_| fault(rng, plan)).collect();
-    // Wiped disks cost a vote each: with the dishonest they stay below a third.
-    let most = (plan.founders.len() - 1) / 3;
+    // Wiped disks cost a vote each: with the dishonest they stay below a third, and so that every
+    // poll of a Snowman node can win, at most a quarter.
+    let most = match plan.consensus {
+        ConsensusKind::Bft => (plan.founders.len() - 1) / 3,
+        ConsensusKind::Snowman => plan.founders.len() / 4,
+    };
     let mut lost = plan.dishonest();
     list.retain(|fault| match fault.kind {
         FaultKind::Misdirect { node } | FaultKind::Rot { node } if node < plan.founders.len() => {

@@ -420,7 +420,8 @@ impl World {
         match effect {
             Effect::Send { to, bytes } => {
                 if let Some(to) = self.index(&to) {
-                    self.send(node, to, bytes.into());
+                    let bytes = self.flipped(node, bytes);
+                    self.send(node, to, bytes);
                 }
             }
             Effect::Broadcast(bytes) => self.broadcast(node, bytes),

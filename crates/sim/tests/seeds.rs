@@ -6,6 +6,7 @@ use anthill_sim::diagram::draw;
 use anthill_sim::outcome::{Changes, run, shrink};
 use anthill_sim::plan::{DiskKind, Fault, FaultKind, Plan, Role};
 use anthill_sim::world::World;
+use anthill_types::ConsensusKind;
 
 /// A quiet cluster of four, to which a test adds what it is about.
 fn quiet(seed: u64) -> Plan {
@@ -38,6 +39,13 @@ fn seeds_that_found_bugs_hold() {
         let outcome = run(Plan::draw(seed));
         assert_eq!(outcome.broken, None, "seed {seed}");
     }
+}
+
+/// Seed 27 once stalled Snowman: nodes that knew of different contradictions broke a tie differently.
+#[test]
+fn snowman_holds_where_it_once_stalled() {
+    let plan = Plan { consensus: ConsensusKind::Snowman, ..Plan::draw(27) };
+    assert_eq!(run(plan).broken, None);
 }
 
 #[test]

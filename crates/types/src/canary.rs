@@ -100,6 +100,10 @@ mod on {
         LinkTwice,
         /// a name can be taken before it has expired
         StealName,
+        /// a Snowman validator signs every block that it sees
+        SnowmanSignTwice,
+        /// a Snowman validator signs before any poll has given it confidence
+        SnowmanIgnoreConfidence,
     }
 
     thread_local! {

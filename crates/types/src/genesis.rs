@@ -52,6 +52,37 @@ pub struct GenesisBalance {
     pub amount: Amount,
 }
 
+/// How the nodes of a chain agree on blocks (`docs/CONSENSUS.md` says which to choose when).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ConsensusKind {
+    /// Rounds with votes of all validators.
+    #[default]
+    #[n(0)]
+    Bft,
+    /// Polls of small random samples.
+    #[n(1)]
+    Snowman,
+}
+
+impl ConsensusKind {
+    /// All of them, with their names.
+    pub const ALL: [(Self, &'static str); 2] = [(Self::Bft, "bft"), (Self::Snowman, "snowman")];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bft => "bft",
+            Self::Snowman => "snowman",
+        }
+    }
+
+    /// The kind of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(kind, _)| kind)
+    }
+}
+
 /// The first state of a chain.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(array)]
@@ -77,6 +108,9 @@ pub struct Genesis {
     /// The beacon before the first block.
     #[n(6)]
     pub beacon: BeaconValue,
+    /// How blocks are agreed on.
+    #[n(7)]
+    pub consensus: ConsensusKind,
 }
 
 impl Genesis {

@@ -304,3 +304,8 @@ pub fn property(account: &AccountId, key: &str) -> Vec<u8> {
 pub fn properties(account: &AccountId) -> Vec<u8> {
     join(PROPERTIES, &[&account.0])
 }
+
+/// Marks a chain that agrees by Snowman: its validators sign one block a height.
+pub fn snowman() -> Vec<u8> {
+    b"/kv/prop/snowman".to_vec()
+}

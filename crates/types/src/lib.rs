@@ -29,7 +29,7 @@ pub mod wire;
 
 pub use amount::Amount;
 pub use block::{Block, Checkpoint, Handover, Header, OptionalRoot, Validator, ValidatorSet};
-pub use genesis::{Genesis, GenesisBalance, GenesisNode};
+pub use genesis::{ConsensusKind, Genesis, GenesisBalance, GenesisNode};
 pub use ids::{
     AccountId, BeaconValue, BlockHash, Bytes, Cid, Digest, GenesisHash, NodeKey, Signature, TaskId,
     ValidatorKey,

@@ -218,7 +218,7 @@ structs! {
     ParamChange { id, value }
     GenesisNode { account, node, validator, beacon_head, bond, offered, capabilities }
     GenesisBalance { account, amount }
-    Genesis { version, name, time_ms, params, nodes, balances, beacon }
+    Genesis { version, name, time_ms, params, nodes, balances, beacon, consensus }
     TaskSpec {
         program, params, input, input_len, cost_limit, max_replicas, directed, needs,
         deadline_blocks,
@@ -380,6 +380,7 @@ enums! {
     }
     UnbondingKind { 0 = Own, 1 = Delegated }
     StatementKind { 0 = Vote }
+    ConsensusKind { 0 = Bft, 1 = Snowman }
     DoubtReason { 0 = Unequal, 1 = Unproven, 2 = Audit, 3 = Challenged }
     Phase {
         0 = Queued { attempt },

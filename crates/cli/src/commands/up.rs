@@ -5,7 +5,7 @@ use std::time::Duration;
 use anthill_net::ticket::Ticket;
 use anthill_node::node::Options;
 use anthill_node::{Config, FaultMode, Node, calibrate, setup};
-use anthill_types::{Amount, ChainParams};
+use anthill_types::{Amount, ChainParams, ConsensusKind};
 
 use super::Context;
 use crate::args::{Settings, Up};
@@ -55,7 +55,9 @@ pub fn up(context: &Context, settings: &Settings, how: &Up) -> Result<(), CliErr
         let offered = offered(&config, params.epoch_ms);
         let capabilities = anthill_node::node::capabilities(&context.home)?;
         let homes = std::slice::from_ref(&context.home);
-        setup::found(homes, config.name(), params, offered, &capabilities)?;
+        // The command line takes no other name.
+        let kind = ConsensusKind::from_name(&how.consensus).unwrap_or_default();
+        setup::found(homes, config.name(), params, offered, &capabilities, kind)?;
     }
     let options = Options { fault, accept_lost_state: how.accept_lost_state, ..Options::default() };
     runtime()?.block_on(serve(context, &config, options, !how.quiet, settings.attached))

@@ -11,7 +11,7 @@ use anthill_node::programs::{Embed, Models};
 use anthill_node::views::{EpochView, PaymentView, StatusView};
 use anthill_node::{Home, calibrate, setup};
 use anthill_types::task::program;
-use anthill_types::{Cid, GenesisHash};
+use anthill_types::{Cid, ConsensusKind, GenesisHash};
 
 use super::story::{Story, micro};
 use crate::client::Client;
@@ -49,7 +49,8 @@ impl Cluster {
         let capabilities = anthill_node::node::capabilities(&Home::new(root))?;
         let params = setup::fast_params();
         let offered = calibrate::offer(calibrate::units_per_second(), 1, 100, params.epoch_ms);
-        let genesis = setup::found(&homes, "demo", params, offered, &capabilities)?;
+        let genesis =
+            setup::found(&homes, "demo", params, offered, &capabilities, ConsensusKind::Bft)?;
         let mut members = Vec::new();
         for home in homes {
             let key = home.keys()?.node_key().to_string();

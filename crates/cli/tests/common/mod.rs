@@ -6,6 +6,7 @@ pub mod chain;
 #[cfg(target_os = "linux")]
 pub mod lab;
 
+use anthill_types::ConsensusKind;
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -500,7 +501,7 @@ pub fn found_with(dir: &Dir, nodes: Vec<Node>) -> Vec<Node> {
     let capabilities = anthill_node::node::capabilities(&Home::new(dir.path())).unwrap();
     let params = setup::fast_params();
     let offered = calibrate::offer(calibrate::units_per_second(), 1, 100, params.epoch_ms);
-    setup::found(&homes, "test", params, offered, &capabilities).unwrap();
+    setup::found(&homes, "test", params, offered, &capabilities, ConsensusKind::Bft).unwrap();
     let key = |home: &Home| home.keys().unwrap().node_key().to_string();
     let peers: std::collections::BTreeMap<String, Vec<String>> = homes
         .iter()

@@ -1,15 +1,12 @@
 //! The types that the engine is generic over: heights, hashes, votes, proposals, validator sets.
 
-use crate::certificate::{MAX_VALIDATORS, PRECOMMIT, PREVOTE, vote_body};
+use crate::certificate::{PRECOMMIT, PREVOTE, vote_body};
 use crate::wire::Writer;
 use crate::{ConsensusError, Statement};
 use arc_malachitebft_core_types as engine;
 use engine::{LinearTimeouts, NilOrVal, Round, SignedMessage, SigningScheme, VoteType};
 use std::fmt;
 use std::sync::Arc;
-
-/// Largest total voting power: the engine multiplies it by three in 64 bits.
-const MAX_POWER: u64 = 1 << 60;
 
 /// Names the types below to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,24 +226,11 @@ pub(crate) struct ValidatorSet {
 impl ValidatorSet {
     /// Checks and sorts a set.
     pub(crate) fn new(height: u64, set: &[([u8; 32], u64)]) -> Result<Self, ConsensusError> {
-        let bad = |detail| ConsensusError::BadValidatorSet { height, detail };
-        if set.is_empty() || set.len() > MAX_VALIDATORS {
-            return Err(bad("it has none, or more than 1024, members"));
-        }
-        let mut validators: Vec<Validator> = set
-            .iter()
-            .map(|(key, power)| Validator { address: Address(*key), power: *power })
-            .collect();
-        validators.sort_by_key(|validator| validator.address);
-        if validators.windows(2).any(|pair| pair[0].address == pair[1].address) {
-            return Err(bad("a key occurs twice"));
-        }
-        if validators.iter().any(|validator| validator.power == 0) {
-            return Err(bad("a member has no power"));
-        }
-        let total = validators.iter().try_fold(0u64, |sum, v| sum.checked_add(v.power));
-        let total = total.filter(|total| *total <= MAX_POWER);
-        let total = total.ok_or_else(|| bad("its power is above 2^60"))?;
+        let set = crate::set::checked(height, set)?;
+        let member =
+            |(key, power): &([u8; 32], u64)| Validator { address: Address(*key), power: *power };
+        let validators: Vec<Validator> = set.iter().map(member).collect();
+        let total = set.iter().map(|(_, power)| power).sum();
         Ok(Self { validators: validators.into(), total })
     }
 

@@ -6,7 +6,7 @@
 //! to verify before this node prevotes. Proposers take turns in order of key, one further each
 //! height and each round. A lost proposal is sent again with the rebroadcast timer; a validator
 //! that repeats votes of a decided height is to be sent that block with its certificate
-//! ([`Out::Help`], [`catch_up_message`]), and a node that sees the others ahead says so
+//! ([`Out::Help`], [`crate::catch_up_message`]), and a node that sees the others ahead says so
 //! ([`Out::Behind`]).
 
 mod check;
@@ -15,6 +15,7 @@ mod context;
 mod host;
 
 use crate::certificate::verify_certificate;
+use crate::neighbours::Neighbours;
 use crate::{Certificate, Consensus, ConsensusError, In, Out, TimerId, TimerKind};
 use anthill_identity::KeyPair;
 use arc_malachitebft_core_consensus::{
@@ -25,19 +26,9 @@ use arc_malachitebft_core_types::{Round, Timeout, Validity, ValueOrigin, VoteExt
 use codec::{Entry, Message};
 use context::{BlockHash, Ctx, Height, SignedProposal, ValidatorSet, number};
 use host::{Block, Host};
-use std::collections::BTreeMap;
 
-/// Decided heights whose time is remembered.
-const MAX_RECENT: usize = 64;
-/// Heights ahead of the current one whose messages are kept.
-const MAX_AHEAD: u64 = 2;
-/// Messages of a later height kept per peer, and their bytes over all peers.
-const MAX_EARLY_PER_PEER: usize = 64;
-const MAX_EARLY_BYTES: usize = 32 << 20;
 /// Rounds ahead of the current one whose proposals are looked at (the engine's own bound).
 const MAX_ROUNDS_AHEAD: u32 = 10;
-/// Peers whose last help is remembered.
-const MAX_HELPED: usize = 1024;
 /// What a message may have besides its block.
 const MESSAGE_SLACK: usize = 256 << 10;
 
@@ -77,7 +68,7 @@ impl Timeouts {
             TimerKind::Propose => self.propose_ms,
             TimerKind::Prevote => self.prevote_ms,
             TimerKind::Precommit => self.precommit_ms,
-            TimerKind::Rebroadcast => self.rebroadcast_ms,
+            TimerKind::Rebroadcast | TimerKind::Poll => self.rebroadcast_ms,
         };
         base.saturating_add(self.delta_ms.saturating_mul(round.into())).min(self.max_ms)
     }
@@ -98,18 +89,10 @@ pub struct Config {
     pub block_hash: fn(&[u8]) -> Option<[u8; 32]>,
 }
 
-/// The message that shows a validator that has fallen behind that a height is decided.
-pub fn catch_up_message(certificate: &Certificate, block: &[u8]) -> Vec<u8> {
-    Message::Decided(certificate.clone(), block.to_vec()).to_bytes()
-}
-
-/// The height that a message speaks of; `None` when the bytes are no message.
-pub fn message_height(bytes: &[u8]) -> Option<u64> {
+/// The height that a message of this back-end speaks of; `None` when the bytes are no message.
+pub(crate) fn message_height(bytes: &[u8]) -> Option<u64> {
     Message::from_bytes(bytes).ok().map(|message| message.height())
 }
-
-/// A message that came before its height, and its sender.
-type Early = ([u8; 32], Vec<u8>);
 
 /// The Tendermint state machine of one node.
 ///
@@ -119,14 +102,7 @@ pub struct Bft {
     host: Host,
     state: Option<State<Ctx>>,
     log: Vec<Entry>,
-    /// Messages of later heights, in order of arrival.
-    early: BTreeMap<u64, Vec<Early>>,
-    /// When the last heights were decided.
-    recent: BTreeMap<u64, u64>,
-    /// When each peer was last helped.
-    helped: BTreeMap<[u8; 32], u64>,
-    /// When the caller was last told that the others are ahead.
-    told_behind: Option<u64>,
+    neighbours: Neighbours,
     /// A block that the others have accepted and that is being verified here.
     pending: Option<(Certificate, Vec<u8>)>,
 }
@@ -140,16 +116,8 @@ impl std::fmt::Debug for Bft {
 impl Bft {
     /// A node that has not started; feed the log as [`In::Replay`], then [`In::Start`].
     pub fn new(config: Config) -> Self {
-        Self {
-            host: Host::new(config),
-            state: None,
-            log: Vec::new(),
-            early: BTreeMap::new(),
-            recent: BTreeMap::new(),
-            helped: BTreeMap::new(),
-            told_behind: None,
-            pending: None,
-        }
+        let neighbours = Neighbours::new(config.timeouts.rebroadcast_ms);
+        Self { host: Host::new(config), state: None, log: Vec::new(), neighbours, pending: None }
     }
 
     /// Height and round that the node is in; `None` before the first [`In::Start`].
@@ -328,6 +296,7 @@ impl Bft {
                 self.host.outs.extend(own.map(|(_, bytes)| Out::Broadcast(bytes)));
                 Timeout::rebroadcast(round)
             }
+            TimerKind::Poll => return Ok(()),
         };
         self.feed(Input::TimeoutElapsed(timeout))
     }
@@ -342,15 +311,13 @@ impl Bft {
         }
         let (height, current) = (message.height(), self.host.height);
         if height > current {
-            self.keep_early(height, from, bytes);
-            if height > current + 1 {
-                self.note_behind(from, height);
-            }
+            let told = self.neighbours.ahead(current, height, from, bytes, self.host.now_ms);
+            self.host.outs.extend(told);
             return Ok(());
         }
         if height < current || self.is_decided() {
             if matches!(message, Message::Vote(_)) {
-                self.help(from, height);
+                self.host.outs.extend(self.neighbours.help(from, height, self.host.now_ms));
             }
             return Ok(());
         }
@@ -363,24 +330,9 @@ impl Bft {
         }
     }
 
-    /// Keeps a message of one of the next heights until that height starts.
-    fn keep_early(&mut self, height: u64, from: [u8; 32], bytes: &[u8]) {
-        if height - self.host.height > MAX_AHEAD {
-            return;
-        }
-        let kept: usize = self.early.values().flatten().map(|(_, bytes)| bytes.len()).sum();
-        let queue = self.early.entry(height).or_default();
-        let of_peer = queue.iter().filter(|(peer, _)| *peer == from).count();
-        if of_peer < MAX_EARLY_PER_PEER && kept + bytes.len() <= MAX_EARLY_BYTES {
-            queue.push((from, bytes.to_vec()));
-        }
-    }
-
     /// Takes the messages that came before their height began.
     fn take_early(&mut self, height: u64) -> Result<(), ConsensusError> {
-        let later = self.early.split_off(&(height + 1));
-        let mut now = std::mem::replace(&mut self.early, later);
-        for (from, bytes) in now.remove(&height).unwrap_or_default() {
+        for (from, bytes) in self.neighbours.take_early(height) {
             match self.message(from, &bytes) {
                 // The peer is not blamed: what it sent early may have been judged too late.
                 Err(ConsensusError::Malformed(_) | ConsensusError::Refused(_)) => {}
@@ -388,34 +340,6 @@ impl Bft {
             }
         }
         Ok(())
-    }
-
-    /// Asks the caller to send a peer the block of a decided height whose vote it repeats.
-    fn help(&mut self, to: [u8; 32], height: u64) {
-        let patience = self.host.config.timeouts.rebroadcast_ms;
-        let now = self.host.now_ms;
-        let since = |at: &u64| now.saturating_sub(*at);
-        // Votes that arrive soon after the decision are late, not repeated.
-        let too_soon = self.recent.get(&height).is_some_and(|at| since(at) < patience);
-        let again = self.helped.get(&to).is_some_and(|at| since(at) < patience / 2);
-        if too_soon || again {
-            return;
-        }
-        if self.helped.len() >= MAX_HELPED {
-            self.helped.clear();
-        }
-        self.helped.insert(to, now);
-        self.host.outs.push(Out::Help { to, height });
-    }
-
-    /// Tells the caller, now and then, that a peer speaks of a height beyond the next one.
-    fn note_behind(&mut self, peer: [u8; 32], height: u64) {
-        let now = self.host.now_ms;
-        let patience = self.host.config.timeouts.rebroadcast_ms;
-        if self.told_behind.is_none_or(|at| now.saturating_sub(at) >= patience) {
-            self.told_behind = Some(now);
-            self.host.outs.push(Out::Behind { peer, height });
-        }
     }
 
     fn proposal(&mut self, proposal: SignedProposal, bytes: Vec<u8>) -> Result<(), ConsensusError> {
@@ -541,10 +465,7 @@ impl Bft {
     /// Notes when a height was decided.
     fn note_decision(&mut self) {
         if self.host.decided.is_some() {
-            self.recent.entry(self.host.height).or_insert(self.host.now_ms);
-            if self.recent.len() > MAX_RECENT {
-                self.recent.pop_first();
-            }
+            self.neighbours.decided(self.host.height, self.host.now_ms);
         }
     }
 }
@@ -554,7 +475,8 @@ impl Consensus for Bft {
         self.host.now_ms = now_ms;
         self.host.outs.clear();
         match input {
-            In::Start { height, validators } => self.start(height, &validators)?,
+            // Proposers take turns: no random number is needed.
+            In::Start { height, validators, beacon: _ } => self.start(height, &validators)?,
             In::Message { from, bytes } => self.message(from, &bytes)?,
             In::Timer(id) => self.timer(id)?,
             In::Built { height, round, hash, block } => self.built(height, round, hash, block)?,

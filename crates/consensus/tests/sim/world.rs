@@ -1,8 +1,8 @@
 //! The simulated network: an event heap, one random stream, nodes with disks.
 use anthill_consensus::certificate::{PRECOMMIT, PREVOTE};
 use anthill_consensus::{
-    Bft, Certificate, Config, Consensus, ConsensusError, Evidence, In, Out, Timeouts, TimerId,
-    catch_up_message, vote_bytes,
+    Bft, Certificate, Config, Consensus, ConsensusError, Evidence, In, Out, Snowman, Timeouts,
+    TimerId, catch_up_message, snow, vote_bytes,
 };
 use anthill_identity::{KeyPair, verify};
 use minicbor::{Decoder, Encoder};
@@ -14,8 +14,19 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 pub const GENESIS: [u8; 32] = [0x6e; 32];
 
+/// Which back-end runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Bft,
+    Snowman,
+}
+
+/// Both back-ends.
+pub const BOTH: [Kind; 2] = [Kind::Bft, Kind::Snowman];
+
 #[derive(Debug, Clone)]
 pub struct Plan {
+    pub kind: Kind,
     pub nodes: usize,
     pub observers: usize,
     pub seed: u64,
@@ -31,11 +42,14 @@ pub struct Plan {
     pub bad_builder: Option<usize>,
     /// Whether a crash loses the log too.
     pub amnesia: bool,
+    /// The validator set of a height leaves out one node in turn, from the third height on.
+    pub changes: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         Self {
+            kind: Kind::Bft,
             nodes: 4,
             observers: 0,
             seed: 1,
@@ -46,6 +60,7 @@ impl Default for Plan {
             equivocator: None,
             bad_builder: None,
             amnesia: false,
+            changes: false,
         }
     }
 }
@@ -71,7 +86,7 @@ pub struct Node {
     pub key: KeyPair,
     pub voter: bool,
     pub honest: bool,
-    bft: Option<Bft>,
+    machine: Option<Box<dyn Consensus>>,
     life: u64,
     disk: Vec<Vec<u8>>,
     timers: BTreeMap<TimerId, u64>,
@@ -98,6 +113,8 @@ pub struct World {
     pub delivered: u64,
     pub restarts: usize,
     crashes_left: usize,
+    /// What nodes said of heights that did not move.
+    pub stalls: Vec<String>,
 }
 
 fn hash(block: &[u8]) -> [u8; 32] {
@@ -107,6 +124,27 @@ fn hash(block: &[u8]) -> [u8; 32] {
 /// Blocks of the tests: `block` or `bad!!`, parent hash, height, builder, a salt.
 fn block_hash(block: &[u8]) -> Option<[u8; 32]> {
     (block.len() == 5 + 32 + 8 + 8 + 8).then(|| hash(block))
+}
+
+fn machine(kind: Kind, key: Option<KeyPair>) -> Box<dyn Consensus> {
+    match kind {
+        Kind::Bft => Box::new(Bft::new(Config {
+            genesis: GENESIS,
+            key,
+            timeouts: Timeouts::default(),
+            max_block_bytes: 1000,
+            block_hash,
+        })),
+        Kind::Snowman => Box::new(Snowman::new(snow::Config {
+            genesis: GENESIS,
+            seed: key.as_ref().map_or([0; 32], KeyPair::public),
+            key,
+            waits: snow::Waits::default(),
+            max_block_bytes: 1000,
+            block_hash,
+            parameters: snow::parameters::Parameters::for_validators,
+        })),
+    }
 }
 
 pub fn is_bad(block: &[u8]) -> bool {
@@ -124,7 +162,7 @@ impl World {
             key,
             voter: i < plan.nodes,
             honest: plan.equivocator != Some(i) && plan.bad_builder != Some(i),
-            bft: None,
+            machine: None,
             life: 0,
             disk: Vec::new(),
             timers: BTreeMap::new(),
@@ -144,6 +182,7 @@ impl World {
             now: 0,
             delivered: 0,
             restarts: 0,
+            stalls: Vec::new(),
             crashes_left: plan.crashes,
             plan,
         };
@@ -154,6 +193,15 @@ impl World {
             world.plan_crash();
         }
         world
+    }
+
+    /// The validators of a height.
+    pub fn set(&self, height: u64) -> Vec<([u8; 32], u64)> {
+        let mut set = self.validators.clone();
+        if self.plan.changes && height > 2 {
+            set.remove(height as usize % set.len());
+        }
+        set
     }
 
     fn draw(&mut self, bound: u64) -> u64 {
@@ -184,7 +232,7 @@ impl World {
     }
 
     pub fn up_to(&self, height: u64) -> bool {
-        self.honest().all(|node| node.bft.is_none() || node.chain.len() as u64 >= height)
+        self.honest().all(|node| node.machine.is_none() || node.chain.len() as u64 >= height)
             && self.crashes_left == 0
     }
 
@@ -193,30 +241,25 @@ impl World {
     }
 
     pub fn summary(&self) -> String {
-        let position = |node: &Node| node.bft.as_ref().and_then(Bft::position);
-        format!("{:?} at {} ms", self.nodes.iter().map(position).collect::<Vec<_>>(), self.now)
+        let heights: Vec<usize> = self.nodes.iter().map(|node| node.chain.len()).collect();
+        format!("{heights:?} at {} ms; {:?}", self.now, self.stalls)
     }
 
     /// A node as a new process, with what is on its disk.
     fn boot(&mut self, node: usize) {
+        let kind = self.plan.kind;
         let this = &mut self.nodes[node];
-        let mut bft = Bft::new(Config {
-            genesis: GENESIS,
-            key: this.voter.then(|| this.key.clone()),
-            timeouts: Timeouts::default(),
-            max_block_bytes: 1000,
-            block_hash,
-        });
+        let mut machine = machine(kind, this.voter.then(|| this.key.clone()));
         let entries = this.disk.clone();
-        assert!(bft.step(In::Replay(entries), self.now).unwrap().is_empty());
-        this.bft = Some(bft);
+        assert!(machine.step(In::Replay(entries), self.now).unwrap().is_empty());
+        this.machine = Some(machine);
         this.life += 1;
         this.timers.clear();
         self.input(node, 1, Pending::Start);
     }
 
     pub fn crash(&mut self, node: usize) {
-        self.nodes[node].bft = None;
+        self.nodes[node].machine = None;
         self.nodes[node].life += 1;
         if self.plan.amnesia {
             self.nodes[node].disk.clear();
@@ -258,7 +301,7 @@ impl World {
                 }
             }
             Event::Input(node, life, pending) => {
-                if self.nodes[node].life == life && self.nodes[node].bft.is_some() {
+                if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
                     self.feed(node, pending);
                 }
             }
@@ -274,7 +317,7 @@ impl World {
                 if let Some(source) = this.source {
                     self.send_block(source, node, height);
                 }
-                In::Start { height, validators: self.validators.clone() }
+                In::Start { height, validators: self.set(height), beacon: [height as u8; 32] }
             }
             Pending::Message(from, bytes) => {
                 self.delivered += 1;
@@ -293,7 +336,7 @@ impl World {
             }
             Pending::Verified(hash, ok) => In::Verified { hash, ok },
         };
-        let outs = self.nodes[node].bft.as_mut().unwrap().step(input, self.now);
+        let outs = self.nodes[node].machine.as_mut().unwrap().step(input, self.now);
         let outs = match outs {
             Ok(outs) => outs,
             // What the liar sends may be refused; nothing else may fail.
@@ -334,6 +377,12 @@ impl World {
     fn carry_out(&mut self, node: usize, out: Out) {
         match out {
             Out::Broadcast(bytes) => self.broadcast(node, bytes),
+            Out::Ask { validator: to, bytes } | Out::Reply { to, bytes } => {
+                let to = self.position(to);
+                let bytes = self.flipped(node, bytes);
+                self.post(node, to, bytes);
+            }
+            Out::Stalled { detail, .. } => self.stalls.push(detail),
             Out::Help { to, height } => {
                 let to = self.position(to);
                 self.send_block(node, to, height);
@@ -450,11 +499,21 @@ impl World {
         }
     }
 
+    /// The liar's answers to polls (`[6, height, poll, nonce, hash]`) name a block that nobody has.
+    fn flipped(&self, node: usize, mut bytes: Vec<u8>) -> Vec<u8> {
+        let answer = bytes.get(1) == Some(&6);
+        if let Some(last) = bytes.last_mut().filter(|_| answer && !self.nodes[node].honest) {
+            *last = if *last == 0xf6 { 0xf6 } else { !*last };
+        }
+        bytes
+    }
+
     /// A message that contradicts `bytes`, signed by the same node.
     fn contradiction(&mut self, node: usize, bytes: &[u8]) -> Option<Vec<u8>> {
         let key = self.nodes[node].key.clone();
         if let Some((kind, height, round, hash, _)) = read_vote(bytes) {
-            let other = if hash.is_some() { None } else { Some([0xee; 32]) };
+            let none = hash.is_some() && self.plan.kind == Kind::Bft;
+            let other = if none { None } else { Some([0xee; 32]) };
             assert!(kind == PREVOTE || kind == PRECOMMIT);
             let message = vote_bytes(&GENESIS, kind, height, round, other.as_ref());
             let signature = key.sign_bytes(&message);

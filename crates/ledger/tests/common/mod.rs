@@ -87,6 +87,7 @@ pub fn genesis(people: &[Person], params: ChainParams) -> Genesis {
         nodes,
         balances,
         beacon: BeaconValue([7; 32]),
+        consensus: Default::default(),
     }
 }
 
