@@ -156,6 +156,7 @@ impl World {
             self.check_transactions(block),
             self.check_writes(writes),
             self.check_set(block, writes),
+            self.check_bank(node, block, writes),
             self.check_totals(node),
         ];
         for problem in problems.into_iter().flatten() {

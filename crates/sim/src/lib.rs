@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod adversary;
+pub mod bank_model;
 pub mod campaign;
 #[cfg(canary)]
 pub mod canaries;
@@ -16,6 +17,7 @@ pub mod diagram;
 pub mod disk;
 mod faults;
 mod flipping;
+pub mod market;
 pub mod marks;
 mod network;
 pub mod node;

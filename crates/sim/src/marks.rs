@@ -34,7 +34,7 @@ pub const FAULTS: [&str; 26] = [
 ];
 
 /// Branches of the protocol that a campaign must have taken.
-pub const BRANCHES: [&str; 45] = [
+pub const BRANCHES: [&str; 59] = [
     "role: liar",
     "role: liar about the cost alone",
     "role: colluding liar",
@@ -80,6 +80,20 @@ pub const BRANCHES: [&str; 45] = [
     "snowman: answer flipped",
     "snowman: proposal withheld",
     "snowman: block fetched",
+    "bank: minted",
+    "bank: multi-send",
+    "escrow: released",
+    "escrow: refunded",
+    "link: made",
+    "link: taken back",
+    "name: registered",
+    "name: taken after its time",
+    "channel: opened",
+    "channel: closed together",
+    "channel: closed alone",
+    "channel: corrected",
+    "channel: who closed with an old version lost all",
+    "channel: finalised",
 ];
 
 /// Counts by name.

@@ -194,6 +194,7 @@ fn params() -> ChainParams {
         audit_rate: 300_000_000,
         base_pool: Amount::credits(1_000),
         e_ref: 1_000_000,
+        channel_epochs: 1,
         // Partitions and crashes make honest nodes late, and a set without them would have more than
         // its share of the dishonest: only wrong results take a seat.
         trust_threshold: 510_000_000,

@@ -12,7 +12,9 @@ use anthill_types::state::{TaskRecord, TaskResult};
 use anthill_types::{Cid, Genesis, TaskId};
 
 use crate::adversary::Adversary;
+use crate::bank_model::BankModel;
 use crate::checks::Checks;
+use crate::market::Market;
 use crate::marks::Marks;
 use crate::node::{BASE_MS, BootError, Node, genesis};
 use crate::plan::{FaultKind, Plan};
@@ -38,6 +40,8 @@ pub enum Event {
     Boot(usize),
     /// The workload submits something.
     Work,
+    /// A client does something with the bank, the graph or the registry.
+    Trade,
     /// The light client asks somebody.
     Probe,
     /// Flooders send.
@@ -125,6 +129,8 @@ pub struct World {
     pub(crate) checks: Checks,
     pub(crate) adversary: Adversary,
     pub(crate) workload: Workload,
+    pub(crate) market: Market,
+    pub(crate) bank_model: BankModel,
     pub(crate) healed: bool,
     pub(crate) active: Vec<usize>,
     pub(crate) rng: Rng,
@@ -146,6 +152,8 @@ impl World {
             checks: Checks::new(&genesis),
             adversary: Adversary::new(plan.seed),
             workload: Workload::new(plan.seed),
+            market: Market::new(plan.seed),
+            bank_model: BankModel::new(genesis.params.channel_epochs),
             links: vec![0; nodes.len() * nodes.len()],
             rng: Rng::new(plan.seed, 3),
             sandbox: program::sandbox(),
@@ -178,6 +186,7 @@ impl World {
             self.at(end, Event::End(index));
         }
         self.at(3_000, Event::Work);
+        self.at(4_000, Event::Trade);
         self.at(15_000, Event::Probe);
         self.at(self.plan.safety_ms, Event::Heal);
     }
@@ -249,6 +258,7 @@ impl World {
             Event::End(index) => self.end_fault(index),
             Event::Boot(node) => self.guarded(node, |world| world.boot(node)),
             Event::Work => self.work(),
+            Event::Trade => self.trade(),
             Event::Probe => {
                 self.probe();
                 self.at(15_000, Event::Probe);
