@@ -194,6 +194,61 @@ pub enum Command {
         /// The genesis hash of the network that you trust.
         #[arg(long)]
         genesis: Option<String>,
+        /// A checkpoint that `anthill light follow --save` wrote: nothing before it is looked at.
+        #[arg(long)]
+        checkpoint: Option<PathBuf>,
+    },
+    /// What the state has under a key, or that it has nothing, with a proof that is checked here.
+    #[command(
+        after_help = "Examples:\n  anthill proof /bank/supply\n  anthill proof 0x2f62616e6b..."
+    )]
+    Proof {
+        /// The key: text, or hexadecimal after `0x`.
+        key: String,
+        /// Write the proof file.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
+    /// Follow a chain without a node of one's own.
+    Light {
+        #[command(subcommand)]
+        what: crate::args_chain::LightCommand,
+    },
+    /// Who agrees on blocks, by which stake.
+    #[command(after_help = "Example:\n  anthill validators --json")]
+    Validators,
+    /// Bonds, delegation, and the wish to validate.
+    #[command(
+        after_help = "Examples:\n  anthill stake delegate NODE 50 --wait\n  anthill stake validate on"
+    )]
+    Stake {
+        #[command(subcommand)]
+        what: crate::args_chain::StakeCommand,
+        /// Wait until the transaction is in a block.
+        #[arg(long, global = true)]
+        wait: bool,
+    },
+    /// Governance: parameters, proposals, votes.
+    #[command(
+        after_help = "Examples:\n  anthill gov params\n  anthill gov propose VN_MAX=128\n  anthill gov vote 0 --yes 1"
+    )]
+    Gov {
+        #[command(subcommand)]
+        what: crate::args_chain::GovCommand,
+        /// Wait until the transaction is in a block.
+        #[arg(long, global = true)]
+        wait: bool,
+    },
+    /// A block with its transactions.
+    #[command(after_help = "Example:\n  anthill block latest")]
+    Block {
+        /// Its height, or `latest`.
+        height: String,
+    },
+    /// Proof of Evolving Intelligence: the epoch arithmetic by itself.
+    Poei {
+        #[command(subcommand)]
+        what: crate::args_chain::PoeiCommand,
     },
     /// Where the node stands, and the nodes of the network.
     #[command(after_help = "Example:\n  anthill status --json")]

@@ -45,6 +45,11 @@ impl Client {
     /// # Errors
     /// The token cannot be read.
     pub fn at(http: &str, home: &Home) -> Result<Self, CliError> {
+        Ok(Self::with_token(http, &home.token()?))
+    }
+
+    /// The node at an address, with a token.
+    pub fn with_token(http: &str, token: &str) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(60)))
             .timeout_connect(Some(Duration::from_secs(3)))
@@ -52,7 +57,7 @@ impl Client {
             .max_idle_age(Duration::from_secs(5))
             .http_status_as_error(false)
             .build();
-        Ok(Self { agent: config.into(), base: format!("http://{http}"), token: home.token()? })
+        Self { agent: config.into(), base: format!("http://{http}"), token: token.into() }
     }
 
     /// Address of the API.

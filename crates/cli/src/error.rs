@@ -47,6 +47,14 @@ pub enum CliError {
         /// Why.
         error: anthill_light::explain::VerifyError,
     },
+    /// A node showed what a light client does not believe.
+    #[error("{url} is not believed: {reason}")]
+    Untrusted {
+        /// The node's address.
+        url: String,
+        /// Why.
+        reason: String,
+    },
     /// A file.
     #[error("{path}: {error}")]
     File {
@@ -75,7 +83,7 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Ticket(_) => 2,
             Self::NotRunning(_) | Self::Unreachable { .. } => 3,
-            Self::Proof { .. } => 4,
+            Self::Proof { .. } | Self::Untrusted { .. } => 4,
             _ => 1,
         }
     }

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod args;
+mod args_chain;
 mod args_tx;
 mod client;
 mod commands;

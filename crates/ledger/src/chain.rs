@@ -403,16 +403,7 @@ impl Ledger {
     /// # Errors
     /// The store fails.
     pub fn handovers(&self, above: u64, limit: usize) -> Result<Vec<Handover>, LedgerError> {
-        let (start, end) = (at(HANDOVERS, above.saturating_add(1)), prefix_end(HANDOVERS));
-        let rows = self.store.range(&start, end.as_deref(), limit)?;
-        let handover = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let height = key.get(HANDOVERS.len()..).and_then(|k| k.try_into().ok());
-            let height = u64::from_be_bytes(height.ok_or(LedgerError::Missing("handover"))?);
-            let (block, certificate) = self.block(height)?.ok_or(LedgerError::Missing("block"))?;
-            let validators = ValidatorSet::from_bytes(&value)?;
-            Ok(Handover { header: block.header, certificate: Bytes(certificate), validators })
-        };
-        rows.into_iter().map(handover).collect()
+        stored_handovers(self.store.as_ref(), above, limit)
     }
 
     /// A committed block with its certificate's bytes.
@@ -442,4 +433,26 @@ pub fn stored_block(
     let certificate = store.get(&at(CERTIFICATES, height))?;
     let certificate = certificate.ok_or(LedgerError::Missing("certificate"))?;
     Ok(Some((Block::from_bytes(&block)?, certificate)))
+}
+
+/// The changes of the validator set of a store above a height, in order, at most `limit`.
+///
+/// # Errors
+/// The store fails, or what it holds is damaged.
+pub fn stored_handovers(
+    store: &dyn Store,
+    above: u64,
+    limit: usize,
+) -> Result<Vec<Handover>, LedgerError> {
+    let (start, end) = (at(HANDOVERS, above.saturating_add(1)), prefix_end(HANDOVERS));
+    let rows = store.range(&start, end.as_deref(), limit)?;
+    let handover = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let height = key.get(HANDOVERS.len()..).and_then(|k| k.try_into().ok());
+        let height = u64::from_be_bytes(height.ok_or(LedgerError::Missing("handover"))?);
+        let found = stored_block(store, height)?;
+        let (block, certificate) = found.ok_or(LedgerError::Missing("block"))?;
+        let validators = ValidatorSet::from_bytes(&value)?;
+        Ok(Handover { header: block.header, certificate: Bytes(certificate), validators })
+    };
+    rows.into_iter().map(handover).collect()
 }

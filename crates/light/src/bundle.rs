@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anthill_types::ids::to_hex;
+use anthill_types::ids::{from_hex, to_hex};
 use anthill_types::{AccountId, Bytes, Genesis, Handover, Header, NodeKey, TaskId, keys, wire};
 use minicbor::{Decode, Encode};
 use thiserror::Error;
@@ -81,7 +81,9 @@ impl FromStr for Subject {
             "task" => Self::Task(value.parse().map_err(|_| bad())?),
             "account" => Self::Account(value.parse().map_err(|_| bad())?),
             "node" => Self::Node(value.parse().map_err(|_| bad())?),
-            "key" => Self::Key(from_hex(value).filter(|k| k.len() <= MAX_KEY).ok_or_else(bad)?),
+            "key" => Self::Key(
+                from_hex(value).filter(|k| (1..=MAX_KEY).contains(&k.len())).ok_or_else(bad)?,
+            ),
             _ => return Err(bad()),
         };
         if subject.to_string() == text { Ok(subject) } else { Err(bad()) }
@@ -129,19 +131,6 @@ pub struct Bundle {
     /// newest as fit, for readers who have a checkpoint.
     #[n(6)]
     pub handovers: Vec<Handover>,
-}
-
-/// The bytes of lower-case hexadecimal digits, at least one pair.
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
-    };
-    if text.is_empty() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    text.as_bytes().chunks_exact(2).map(|p| Some(digit(p[0])? << 4 | digit(p[1])?)).collect()
 }
 
 wire! {

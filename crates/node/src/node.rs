@@ -71,7 +71,8 @@ impl Node {
         let (net, events) =
             start_network(&home, &keys, &genesis, config, &store, &permissions).await?;
         let models = crate::search::load_models(&home)?;
-        let workers = start_workers(config, &models)?;
+        let vn_max = ledger.state()?.params()?.vn_max;
+        let workers = start_workers(config, &models, vn_max)?;
         let parts = Parts {
             home,
             keys,
@@ -140,11 +141,13 @@ async fn start_network(
     Ok(Network::start(config).await?)
 }
 
-fn start_workers(config: &Config, models: &Models) -> Result<Workers, NodeError> {
+/// Starts the virtual nodes: as many as configured, and no more than governance allows a node.
+fn start_workers(config: &Config, models: &Models, vn_max: u64) -> Result<Workers, NodeError> {
     let mut sandbox = Sandbox::new();
     sandbox.install(Arc::new(Embed(models.clone())));
     let limits = Arc::new(Limits::new(config.cpu(), config.paused()));
-    Workers::start(config.virtual_nodes(), sandbox, limits)
+    let count = config.virtual_nodes().min(usize::try_from(vn_max).unwrap_or(usize::MAX));
+    Workers::start(count, sandbox, limits)
         .map_err(|error| NodeError::System { what: "starting virtual nodes", error })
 }
 

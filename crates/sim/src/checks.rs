@@ -8,16 +8,16 @@ use anthill_engine::wire::Frame;
 use anthill_ledger::mempool::{MAX_BYTES, MAX_PER_SENDER, MAX_WAITING};
 use anthill_light::Subject;
 use anthill_store::Batch;
-use anthill_types::amount::MICRO;
 use anthill_types::state::{
     DoubtReason, EpochRecord, NodeRecord, Payment, PaymentReason, Phase, TaskRecord, TaskResult,
 };
 use anthill_types::{
-    AccountId, Amount, BeaconValue, Block, BlockHash, Body, ConsensusKind, Digest, Genesis, Header,
-    NodeKey, TaskId, ValidatorKey, ValidatorSet, Wire, keys,
+    AccountId, Amount, BeaconValue, Block, BlockHash, Body, ConsensusKind, Digest, Genesis,
+    NodeKey, TaskId, ValidatorKey, Wire, keys,
 };
 
 use crate::adversary::read_vote;
+use crate::governance::{Decided, VOTES};
 use crate::program::reference;
 use crate::rng::Rng;
 use crate::trace::What;
@@ -25,11 +25,13 @@ use crate::world::World;
 
 /// What is known of the chain, built up from the first commit of each height.
 pub struct Checks {
-    validators: BTreeMap<[u8; 32], u64>,
+    pub(crate) validators: BTreeMap<[u8; 32], u64>,
     /// Hash of the set that signs the next block.
-    set: Digest,
+    pub(crate) set: Digest,
     /// All nodes as the state has them.
-    nodes: BTreeMap<NodeKey, NodeRecord>,
+    pub(crate) nodes: BTreeMap<NodeKey, NodeRecord>,
+    /// What governance has decided so far.
+    pub(crate) decided: Decided,
     blocks: BTreeMap<u64, (BlockHash, Digest)>,
     transactions: BTreeSet<Digest>,
     /// Transactions that honest nodes have made.
@@ -38,7 +40,7 @@ pub struct Checks {
     reveals: BTreeSet<BeaconValue>,
     tasks: BTreeMap<TaskId, Phase>,
     payments: u64,
-    epochs: u64,
+    pub(crate) epochs: u64,
     /// Newest height at the time when the faults were over.
     pub heal_height: u64,
     rng: Rng,
@@ -52,6 +54,7 @@ impl Checks {
             validators,
             set: genesis.validator_set().hash(),
             nodes: BTreeMap::new(),
+            decided: Decided::new(genesis),
             blocks: BTreeMap::new(),
             transactions: BTreeSet::new(),
             made: BTreeSet::new(),
@@ -157,6 +160,7 @@ impl World {
             self.check_writes(writes),
             self.check_set(block, writes),
             self.check_bank(node, block, writes),
+            self.check_governance(block, writes),
             self.check_totals(node),
         ];
         for problem in problems.into_iter().flatten() {
@@ -241,42 +245,6 @@ impl World {
                 return problem;
             }
         }
-        None
-    }
-
-    /// The validators change only as headers say, to nodes that may validate, each by its stake.
-    fn check_set(&mut self, block: &Block, writes: &Batch) -> Option<String> {
-        let Header { validators, next_validators, .. } = block.header;
-        if validators != self.checks.set {
-            return Some("the header names another set than the one before".into());
-        }
-        if validators == next_validators {
-            return None;
-        }
-        self.marks.hit("set: changed");
-        let Some(Some(written)) = writes.get(&keys::validator_set()) else {
-            return Some("the next set is not in the state".into());
-        };
-        let set = ValidatorSet::from_bytes(written).ok()?;
-        if set.hash() != next_validators || !set.validators.is_sorted_by(|a, b| a.key < b.key) {
-            return Some("the next set is not the one that the header names".into());
-        }
-        for validator in &set.validators {
-            let of = |n: &&NodeRecord| n.validator == validator.key;
-            let Some(node) = self.checks.nodes.values().find(of) else {
-                return Some(format!("validator {} is no node", validator.key));
-            };
-            let stake = (node.bond.0 + node.delegated.tokens.0) / MICRO;
-            let jailed = node.jailed_until > self.checks.epochs;
-            if u128::from(validator.power) != stake || !node.validates || jailed {
-                return Some(format!("{validator:?} may not validate: {node:?}"));
-            }
-            if !self.checks.validators.contains_key(&validator.key.0) {
-                self.marks.hit("set: entered");
-            }
-        }
-        self.checks.validators = set.powers().into_iter().collect();
-        self.checks.set = next_validators;
         None
     }
 
@@ -372,19 +340,6 @@ impl World {
         wronged.then(|| format!("node {node} is honest, and its result was called wrong"))
     }
 
-    fn note_stake(&mut self, record: &NodeRecord) {
-        let Some(before) = self.checks.nodes.get(&record.node) else { return };
-        if record.delegated.shares > before.delegated.shares {
-            self.marks.hit("stake: delegated");
-        }
-        if record.jailed_until > before.jailed_until {
-            self.marks.hit("stake: jailed");
-        }
-        if record.bond < before.bond && record.slashed == before.slashed {
-            self.marks.hit("stake: unbonded");
-        }
-    }
-
     /// Accounts + bonds + escrow + burned = minted, added up anew.
     fn check_totals(&self, node: usize) -> Option<String> {
         let process = self.nodes[node].process.as_ref()?;
@@ -454,14 +409,17 @@ impl World {
         let Some(process) = &self.nodes[node].process else { return Batch::new() };
         let store = process.engine.ledger().store().clone();
         let mut rows = Batch::new();
-        for prefix in [keys::TASKS, keys::PAYMENTS, keys::EPOCHS, keys::NODES] {
+        let tables =
+            [keys::TASKS, keys::PAYMENTS, keys::EPOCHS, keys::NODES, keys::PROPOSALS, VOTES];
+        for prefix in tables {
             for (key, value) in store.prefix(prefix.as_bytes(), usize::MAX).unwrap_or_default() {
                 rows.insert(key, Some(value));
             }
         }
         rows.retain(|key, value| self.is_new(key, value.as_deref()));
-        let set = keys::validator_set();
-        rows.insert(set.clone(), store.get(&set).unwrap_or_default());
+        for key in [keys::validator_set(), keys::params()] {
+            rows.insert(key.clone(), store.get(&key).unwrap_or_default());
+        }
         rows
     }
 

@@ -34,7 +34,7 @@ pub const FAULTS: [&str; 26] = [
 ];
 
 /// Branches of the protocol that a campaign must have taken.
-pub const BRANCHES: [&str; 59] = [
+pub const BRANCHES: [&str; 62] = [
     "role: liar",
     "role: liar about the cost alone",
     "role: colluding liar",
@@ -63,6 +63,9 @@ pub const BRANCHES: [&str; 59] = [
     "stake: delegated",
     "stake: unbonded",
     "stake: jailed",
+    "governance: vote",
+    "governance: passed",
+    "governance: executed",
     "block: reveal missed",
     "block: beacon renewed",
     "block: agreed in a later round",

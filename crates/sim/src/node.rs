@@ -201,6 +201,8 @@ fn params() -> ChainParams {
         unbonding_epochs: 3,
         jail_epochs: 1,
         missed_blocks: 15,
+        quorum: 500_000_000,
+        voting_epochs: 4,
         ..ChainParams::default()
     }
 }

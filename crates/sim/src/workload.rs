@@ -2,7 +2,6 @@
 
 use anthill_engine::beacon::BeaconChain;
 use anthill_identity::KeyPair;
-use anthill_types::stake::UnbondingKind;
 use anthill_types::task::program;
 use anthill_types::{
     AccountId, Admission, Admit, Amount, Body, Bytes, Cid, Digest, NodeKey, Signature,
@@ -16,7 +15,7 @@ use crate::world::{Event, World};
 
 /// The workload's own state.
 pub struct Workload {
-    rng: Rng,
+    pub(crate) rng: Rng,
     /// Joiners that have been asked for and are not in the state yet.
     pub waiting: Vec<usize>,
 }
@@ -41,6 +40,14 @@ impl World {
             .filter(|n| n.process.is_some() && !n.tainted)
             .map(|n| n.index)
             .collect();
+        if self.workload.rng.chance(80) {
+            for node in &running {
+                let ballot = self.ballot();
+                if let Some(body) = ballot {
+                    self.submit(*node, body);
+                }
+            }
+        }
         if let Some(node) = self.workload.rng.pick(&running).copied() {
             let body = self.body(node);
             self.submit(node, body);
@@ -65,6 +72,9 @@ impl World {
         if rng.chance(150) {
             return self.stake_body(node);
         }
+        if rng.chance(100) {
+            return self.governance_body(node);
+        }
         match rng.below(20) {
             0..=10 => {
                 let count = rng.between(1, 6) as usize;
@@ -86,36 +96,6 @@ impl World {
                     amount: Amount::credits(1),
                 },
             },
-        }
-    }
-
-    /// Something about stake; a node that may validate and does not, wants to.
-    fn stake_body(&mut self, node: usize) -> Body {
-        let own = NodeKey(self.nodes[node].key());
-        let Some(process) = &self.nodes[node].process else { return Body::Validate { on: true } };
-        let ledger = process.engine.ledger();
-        let Ok(state) = ledger.state() else { return Body::Validate { on: true } };
-        let epoch = state.chain().epoch;
-        let record = state.node(&own).ok().flatten();
-        let rng = &mut self.workload.rng;
-        if record.is_some_and(|r| !r.validates) && rng.chance(700) {
-            return Body::Validate { on: true };
-        }
-        let other = rng.below(self.plan.founders.len() as u64) as usize;
-        let other = NodeKey(self.nodes[other].key());
-        match rng.below(8) {
-            0 => Body::Unbond { amount: Amount::credits(rng.between(1, 3)) },
-            1 | 2 => {
-                let shares = Amount::credits(rng.between(1, 3));
-                Body::Undelegate { node: other, shares }
-            }
-            3 | 4 => {
-                let kind =
-                    if rng.chance(500) { UnbondingKind::Own } else { UnbondingKind::Delegated };
-                let node = if kind == UnbondingKind::Own { own } else { other };
-                Body::Withdraw { node, matures: epoch.saturating_sub(rng.below(3)), kind }
-            }
-            _ => Body::Delegate { node: other, amount: Amount::credits(rng.between(1, 12)) },
         }
     }
 

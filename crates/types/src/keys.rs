@@ -180,6 +180,11 @@ pub fn unbonding(node: &NodeKey, matures: u64, kind: UnbondingKind) -> Vec<u8> {
 /// Prefix of the parts of owners in unbonding pools.
 pub const UNBONDING_OWNERS: &str = "/kv/val/unbonding-owner/";
 
+/// Prefix of an owner's parts in unbonding pools.
+pub fn unbonding_owned_by(owner: &AccountId) -> Vec<u8> {
+    join(UNBONDING_OWNERS, &[&owner.0])
+}
+
 /// An owner's part in an unbonding pool.
 pub fn unbonding_owner(
     node: &NodeKey,

@@ -1,10 +1,13 @@
 //! One module for each group of commands.
 
 pub mod ask;
+mod chain;
 pub mod credits;
 mod doctor;
 mod keys;
+mod light;
 mod model;
+mod poei;
 mod proof;
 mod status;
 mod tx;
@@ -16,6 +19,7 @@ use anthill_node::{Config, Home};
 use serde::Serialize;
 
 use crate::args::{Cli, Command, Settings};
+use crate::args_chain::PoeiCommand;
 use crate::client::Client;
 use crate::error::CliError;
 
@@ -95,7 +99,19 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tx { what, wait } => tx::run(&context, what, wait),
         Command::Epoch { number } => credits::epoch(&context, number),
         Command::Prove { subject, output } => proof::prove(&context, &subject, output.as_deref()),
-        Command::Verify { files, genesis } => proof::verify(&context, &files, genesis.as_deref()),
+        Command::Verify { files, genesis, checkpoint } => {
+            proof::verify(&context, &files, genesis.as_deref(), checkpoint.as_deref())
+        }
+        Command::Proof { key, output } => light::proof(&context, &key, output.as_deref()),
+        Command::Light { what } => light::run(&context, what),
+        Command::Validators => chain::validators(&context),
+        Command::Stake { what, wait } => chain::stake(&context, what, wait),
+        Command::Gov { what, wait } => chain::gov(&context, what, wait),
+        Command::Block { height } => chain::block(&context, &height),
+        Command::Poei { what } => {
+            let PoeiCommand::Score { records, epoch, previous_tlr } = what;
+            poei::score(&context, &records, epoch, &previous_tlr)
+        }
         Command::Status => status::status(&context),
         Command::Pause => status::steer(&context, "pause", &serde_json::json!({})),
         Command::Resume => status::steer(&context, "resume", &serde_json::json!({})),

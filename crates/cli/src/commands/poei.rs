@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use crate::error::CliError;
+use crate::table::Table;
 
 /// Largest file of records that is read.
 const MAX_FILE: u64 = 1 << 30;
@@ -27,14 +28,15 @@ pub fn score(
     let wrong = |what: String| CliError::Usage(format!("{name}: {what}"));
     let value: Value = serde_json::from_str(&text).map_err(|e| wrong(format!("no JSON: {e}")))?;
     let list = value.get("records").unwrap_or(&value);
-    let list = list
-        .as_array()
-        .ok_or_else(|| wrong("a list of records is expected, or an object with `records`".into()))?;
+    let list = list.as_array().ok_or_else(|| {
+        wrong("a list of records is expected, or an object with `records`".into())
+    })?;
     let read = |(at, value): (usize, &Value)| {
         record(value).map_err(|what| wrong(format!("record {at}: {what}")))
     };
     let records: Vec<Record> = list.iter().enumerate().map(read).collect::<Result<_, _>>()?;
-    let previous = hash(previous_tlr).map_err(|e| CliError::Usage(format!("--previous-tlr: {e}")))?;
+    let previous =
+        hash(previous_tlr).map_err(|e| CliError::Usage(format!("--previous-tlr: {e}")))?;
     let result = score_epoch(epoch, &previous, &records, &Params::default())
         .map_err(|e| wrong(e.to_string()))?;
     context.print(&as_json(&result), || as_text(epoch, &result));
@@ -92,7 +94,9 @@ fn record(value: &Value) -> Result<Record, String> {
         focus_before: count("focus_before")?,
         focus_after: count("focus_after")?,
         trust: count("trust")?,
-        is_parent: field(object, "is_parent")?.as_bool().ok_or("is_parent: neither true nor false")?,
+        is_parent: field(object, "is_parent")?
+            .as_bool()
+            .ok_or("is_parent: neither true nor false")?,
         attestation: bytes("attestation")?,
         previous,
         timestamp: count("timestamp")?,
@@ -163,9 +167,9 @@ fn as_json(result: &EpochResult) -> Value {
 
 fn as_text(epoch: u64, result: &EpochResult) -> String {
     let nano = |value: u64| anthill_light::scores::decimal(value);
-    let mut rows = Vec::with_capacity(result.rows.len());
+    let mut table = Table::new(&["node", "E", "Q", "I", "T", "score", "reward, rUv"]);
     for r in &result.rows {
-        rows.push(vec![
+        table.row(vec![
             to_hex(&r.node).chars().take(12).collect(),
             nano(r.e),
             nano(r.q),
@@ -175,9 +179,9 @@ fn as_text(epoch: u64, result: &EpochResult) -> String {
             anthill_types::Amount(r.reward).to_string(),
         ]);
     }
-    let table = crate::table::table(&["node", "E", "Q", "I", "T", "score", "reward, rUv"], &rows);
     format!(
-        "{table}\nepoch {epoch}: root {}\nTLR {}\npool {} rUv, shared out exactly\n",
+        "{}\nepoch {epoch}: root {}\nTLR {}\npool {} rUv, shared out exactly\n",
+        table.render(),
         to_hex(&result.root),
         to_hex(&result.tlr),
         anthill_types::Amount(result.pool)

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anthill_light::{Subject, Verified};
-use anthill_types::GenesisHash;
+use anthill_types::{Checkpoint, GenesisHash};
 
 use super::Context;
 use crate::error::CliError;
@@ -33,7 +33,13 @@ pub fn prove(context: &Context, subject: &str, output: Option<&Path>) -> Result<
 
 /// Checks proofs with nothing but their bytes, up to the first that is refused. As JSON, one proof
 /// gives one object and several give a list.
-pub fn verify(context: &Context, files: &[PathBuf], genesis: Option<&str>) -> Result<(), CliError> {
+pub fn verify(
+    context: &Context,
+    files: &[PathBuf],
+    genesis: Option<&str>,
+    checkpoint: Option<&Path>,
+) -> Result<(), CliError> {
+    let checkpoint = checkpoint.map(super::light::read_checkpoint).transpose()?;
     let pin: Option<GenesisHash> = match genesis {
         Some(text) => Some(
             text.parse()
@@ -41,8 +47,10 @@ pub fn verify(context: &Context, files: &[PathBuf], genesis: Option<&str>) -> Re
         ),
         None => None,
     };
-    let verified: Vec<Verified> =
-        files.iter().map(|file| verify_one(file, pin.as_ref())).collect::<Result<_, _>>()?;
+    let verified: Vec<Verified> = files
+        .iter()
+        .map(|file| verify_one(file, pin.as_ref(), checkpoint.as_ref()))
+        .collect::<Result<_, _>>()?;
     let all: Vec<serde_json::Value> = verified.iter().map(as_json).collect();
     let value = if let [one] = &all[..] { one.clone() } else { all.into() };
     context.print(&value, || {
@@ -51,7 +59,7 @@ pub fn verify(context: &Context, files: &[PathBuf], genesis: Option<&str>) -> Re
             text.push_str(&format!("{} is proved\n", proof.subject));
             text.push_str(&super::credits::explanation(proof));
         }
-        if pin.is_none() {
+        if pin.is_none() && checkpoint.is_none() {
             text.push_str(
                 "Compare the genesis hash with one that you trust, or give it with --genesis.\n",
             );
@@ -61,10 +69,15 @@ pub fn verify(context: &Context, files: &[PathBuf], genesis: Option<&str>) -> Re
     Ok(())
 }
 
-fn verify_one(file: &Path, pin: Option<&GenesisHash>) -> Result<Verified, CliError> {
+fn verify_one(
+    file: &Path,
+    pin: Option<&GenesisHash>,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Verified, CliError> {
     let name = file.display().to_string();
     let bytes = read(file).map_err(|error| CliError::File { path: name.clone(), error })?;
-    anthill_light::verify(&bytes, pin).map_err(|error| CliError::Proof { file: name, error })
+    anthill_light::verify_from(&bytes, pin, checkpoint)
+        .map_err(|error| CliError::Proof { file: name, error })
 }
 
 fn read(file: &Path) -> std::io::Result<Vec<u8>> {

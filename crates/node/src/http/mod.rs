@@ -6,11 +6,14 @@
 
 pub mod api;
 pub mod auth;
+pub mod chain;
 mod dashboard;
 mod error;
+pub mod gov;
 pub mod openai;
 mod openapi;
 mod server;
+pub mod stake;
 pub mod state;
 pub mod tx;
 pub mod work;
@@ -114,6 +117,18 @@ fn router(app: App) -> Router {
         .route("/v1/state/names-of/{id}", get(state::names_of))
         .route("/v1/state/properties/{id}", get(state::properties))
         .route("/v1/state/channels/{id}", get(state::channel))
+        .route("/v1/stake", post(stake::submit))
+        .route("/v1/stake/validators", get(stake::list))
+        .route("/v1/stake/accounts/{id}", get(stake::account))
+        .route("/v1/stake/consent/{parent}", get(stake::consent))
+        .route("/v1/gov", post(gov::submit))
+        .route("/v1/gov/params", get(gov::params))
+        .route("/v1/gov/proposals", get(gov::list))
+        .route("/v1/gov/proposals/{number}", get(gov::proposal))
+        .route("/v1/blocks/{height}", get(chain::block))
+        .route("/v1/light/genesis", get(chain::genesis))
+        .route("/v1/light/headers/{height}", get(chain::header))
+        .route("/v1/light/handovers/{above}", get(chain::handovers))
         .route("/openapi.json", get(openapi::document))
         .layer(from_fn_with_state(app.clone(), auth::require_token));
     Router::new()

@@ -6,7 +6,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response};
 
-use super::{api, openai, state, tx, work};
+use super::{api, chain, gov, openai, stake, state, tx, work};
 
 /// The document.
 #[derive(OpenApi)]
@@ -21,6 +21,9 @@ use super::{api, openai, state, tx, work};
         tx::submit, state::totals, state::account, state::denominations, state::denomination,
         state::balance, state::escrow, state::link, state::particle, state::name, state::names_of,
         state::properties, state::channel,
+        stake::submit, stake::list, stake::account, stake::consent,
+        gov::submit, gov::params, gov::list, gov::proposal,
+        chain::block, chain::genesis, chain::header, chain::handovers,
     ),
     components(schemas(super::error::ErrorView)),
     modifiers(&Security, &Descriptions),

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use anthill_engine::Submitted;
 use anthill_types::bank::{CREDITS, CreateDenomination, OpenEscrow, Output, escrow_id};
 use anthill_types::channel::{ChannelTerms, SignedChannelUpdate};
 use anthill_types::graph::Pair;
@@ -268,12 +269,19 @@ pub async fn submit(
     let channel = if let Body::OpenChannel { terms, .. } = &body { Some(terms.id()) } else { None };
     let submitted = app.handle.submit(body).await?;
     let escrow = opens_escrow.then(|| escrow_id(&submitted.sender, submitted.sequence));
-    Ok(Json(TxView {
-        transaction: submitted.id.to_string(),
-        sender: submitted.sender.to_string(),
-        sequence: submitted.sequence,
-        opens: escrow.or(channel).map(|id| id.to_string()),
-    }))
+    Ok(Json(TxView::of(&submitted, escrow.or(channel))))
+}
+
+impl TxView {
+    /// What was submitted, and the escrow or channel that it opens.
+    pub fn of(submitted: &Submitted, opens: Option<Digest>) -> Self {
+        Self {
+            transaction: submitted.id.to_string(),
+            sender: submitted.sender.to_string(),
+            sequence: submitted.sequence,
+            opens: opens.map(|id| id.to_string()),
+        }
+    }
 }
 
 /// An id or content id of a text.

@@ -132,11 +132,21 @@ fn prop(tx: &Tx<'_>, what: PropCommand) -> Result<(), CliError> {
     }
 }
 
-impl Tx<'_> {
+impl<'c> Tx<'c> {
+    /// Transactions of a data folder's node; with `wait`, each until it is in a block.
+    pub fn new(context: &'c Context, wait: bool) -> Self {
+        Self { context, wait }
+    }
+
     /// Has the node sign and submit a transaction; with `--wait`, until it is in a block.
     fn submit(&self, body: Value) -> Result<(), CliError> {
+        self.submit_to("/v1/tx", body)
+    }
+
+    /// As [`Self::submit`], by another route.
+    pub fn submit_to(&self, route: &str, body: Value) -> Result<(), CliError> {
         let client = self.context.client()?;
-        let reply: Value = client.post("/v1/tx", &body)?;
+        let reply: Value = client.post(route, &body)?;
         let text = |field: &str| reply[field].as_str().unwrap_or_default().to_string();
         if self.wait {
             self.applied(&text("sender"), reply["sequence"].as_u64().unwrap_or_default())?;
@@ -173,7 +183,7 @@ impl Tx<'_> {
 }
 
 /// A JSON value as lines of names and values; absent ones are left out.
-fn readable(value: &Value) -> String {
+pub fn readable(value: &Value) -> String {
     match value {
         Value::Array(list) if list.is_empty() => "nothing".into(),
         Value::Array(list) => list.iter().map(readable).collect::<Vec<_>>().join("\n"),
@@ -194,7 +204,7 @@ fn lines(map: &Map<String, Value>) -> String {
 }
 
 /// A part of a path: what could end it is refused before the node is asked.
-fn part(text: &str) -> Result<&str, CliError> {
+pub fn part(text: &str) -> Result<&str, CliError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._/".contains(c);
     if text.is_empty() || !text.chars().all(plain) {
         return Err(CliError::Usage(format!("{text:?} is no id, name or key")));

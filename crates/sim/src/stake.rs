@@ -1,0 +1,90 @@
+//! Stake in a simulated cluster: who stakes what, and what must hold of the validator set.
+
+use anthill_store::Batch;
+use anthill_types::amount::MICRO;
+use anthill_types::stake::UnbondingKind;
+use anthill_types::state::NodeRecord;
+use anthill_types::{Amount, Block, Body, Header, NodeKey, ValidatorSet, Wire, keys};
+
+use crate::world::World;
+
+impl World {
+    /// The validators change only as headers say, to nodes that may validate, each by its stake.
+    pub(crate) fn check_set(&mut self, block: &Block, writes: &Batch) -> Option<String> {
+        let Header { validators, next_validators, .. } = block.header;
+        if validators != self.checks.set {
+            return Some("the header names another set than the one before".into());
+        }
+        if validators == next_validators {
+            return None;
+        }
+        self.marks.hit("set: changed");
+        let Some(Some(written)) = writes.get(&keys::validator_set()) else {
+            return Some("the next set is not in the state".into());
+        };
+        let set = ValidatorSet::from_bytes(written).ok()?;
+        if set.hash() != next_validators || !set.validators.is_sorted_by(|a, b| a.key < b.key) {
+            return Some("the next set is not the one that the header names".into());
+        }
+        for validator in &set.validators {
+            let of = |n: &&NodeRecord| n.validator == validator.key;
+            let Some(node) = self.checks.nodes.values().find(of) else {
+                return Some(format!("validator {} is no node", validator.key));
+            };
+            let stake = (node.bond.0 + node.delegated.tokens.0) / MICRO;
+            let jailed = node.jailed_until > self.checks.epochs;
+            if u128::from(validator.power) != stake || !node.validates || jailed {
+                return Some(format!("{validator:?} may not validate: {node:?}"));
+            }
+            if !self.checks.validators.contains_key(&validator.key.0) {
+                self.marks.hit("set: entered");
+            }
+        }
+        self.checks.validators = set.powers().into_iter().collect();
+        self.checks.set = next_validators;
+        None
+    }
+
+    pub(crate) fn note_stake(&mut self, record: &NodeRecord) {
+        let Some(before) = self.checks.nodes.get(&record.node) else { return };
+        if record.delegated.shares > before.delegated.shares {
+            self.marks.hit("stake: delegated");
+        }
+        if record.jailed_until > before.jailed_until {
+            self.marks.hit("stake: jailed");
+        }
+        if record.bond < before.bond && record.slashed == before.slashed {
+            self.marks.hit("stake: unbonded");
+        }
+    }
+
+    /// Something about stake; a node that may validate and does not, wants to.
+    pub(crate) fn stake_body(&mut self, node: usize) -> Body {
+        let own = NodeKey(self.nodes[node].key());
+        let Some(process) = &self.nodes[node].process else { return Body::Validate { on: true } };
+        let ledger = process.engine.ledger();
+        let Ok(state) = ledger.state() else { return Body::Validate { on: true } };
+        let epoch = state.chain().epoch;
+        let record = state.node(&own).ok().flatten();
+        let rng = &mut self.workload.rng;
+        if record.is_some_and(|r| !r.validates) && rng.chance(700) {
+            return Body::Validate { on: true };
+        }
+        let other = rng.below(self.plan.founders.len() as u64) as usize;
+        let other = NodeKey(self.nodes[other].key());
+        match rng.below(8) {
+            0 => Body::Unbond { amount: Amount::credits(rng.between(1, 3)) },
+            1 | 2 => {
+                let shares = Amount::credits(rng.between(1, 3));
+                Body::Undelegate { node: other, shares }
+            }
+            3 | 4 => {
+                let kind =
+                    if rng.chance(500) { UnbondingKind::Own } else { UnbondingKind::Delegated };
+                let node = if kind == UnbondingKind::Own { own } else { other };
+                Body::Withdraw { node, matures: epoch.saturating_sub(rng.below(3)), kind }
+            }
+            _ => Body::Delegate { node: other, amount: Amount::credits(rng.between(1, 12)) },
+        }
+    }
+}
