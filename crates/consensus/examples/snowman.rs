@@ -8,7 +8,7 @@
 #[path = "../tests/network/mod.rs"]
 mod network;
 
-use network::campaign;
+use network::{Summary, campaign};
 
 /// Numbers of nodes and seeds of the curve.
 const SIZES: [(usize, u64); 8] =
@@ -23,9 +23,15 @@ fn main() {
     }
 }
 
+/// Prints what is known after each thousand seeds.
 fn seeds(count: u64) {
     println!("100 nodes, 20 Byzantine (silent, equivocating or flipping), loss as delay");
-    println!("{}", campaign(100, 20, 0..count).describe());
+    let mut all = Summary::default();
+    for from in (0..count).step_by(1000) {
+        all.merge(campaign(100, 20, from..count.min(from + 1000)));
+        all.sort();
+        println!("{}", all.describe());
+    }
 }
 
 fn curve(file: &str) {

@@ -31,7 +31,12 @@ pub use certificate::{
 pub use snow::Snowman;
 
 /// The height that a message of any back-end speaks of; `None` when the bytes are no message.
-#[cfg(all(feature = "bft", feature = "snow"))]
+#[cfg(any(feature = "bft", feature = "snow"))]
 pub fn message_height(bytes: &[u8]) -> Option<u64> {
-    bft::message_height(bytes).or_else(|| snow::message_height(bytes))
+    let height = None;
+    #[cfg(feature = "bft")]
+    let height = height.or_else(|| bft::message_height(bytes));
+    #[cfg(feature = "snow")]
+    let height = height.or_else(|| snow::message_height(bytes));
+    height
 }

@@ -6,7 +6,7 @@ pub mod chain;
 #[cfg(target_os = "linux")]
 pub mod lab;
 
-use anthill_types::ConsensusKind;
+use anthill_types::{ChainParams, ConsensusKind};
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -496,12 +496,22 @@ pub fn found(dir: &Dir, count: usize) -> Vec<Node> {
 
 /// Founds a network of these nodes, none of which has been started; each knows the addresses of all.
 pub fn found_with(dir: &Dir, nodes: Vec<Node>) -> Vec<Node> {
+    let params = anthill_node::setup::fast_params();
+    found_as(dir, nodes, params, ConsensusKind::Bft)
+}
+
+/// The same with these parameters and this way to agree.
+pub fn found_as(
+    dir: &Dir,
+    nodes: Vec<Node>,
+    params: ChainParams,
+    consensus: ConsensusKind,
+) -> Vec<Node> {
     use anthill_node::{Home, calibrate, setup};
     let homes: Vec<Home> = nodes.iter().map(|n| Home::new(&n.data)).collect();
     let capabilities = anthill_node::node::capabilities(&Home::new(dir.path())).unwrap();
-    let params = setup::fast_params();
     let offered = calibrate::offer(calibrate::units_per_second(), 1, 100, params.epoch_ms);
-    setup::found(&homes, "test", params, offered, &capabilities, ConsensusKind::Bft).unwrap();
+    setup::found(&homes, "test", params, offered, &capabilities, consensus).unwrap();
     let key = |home: &Home| home.keys().unwrap().node_key().to_string();
     let peers: std::collections::BTreeMap<String, Vec<String>> = homes
         .iter()

@@ -18,7 +18,7 @@ impl Draw {
 
     /// A number below `bound`, 0 when that is 0. The bias is below `bound` / 2^64.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.0.next_u64()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.0.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// Bytes that only who sees them knows.
