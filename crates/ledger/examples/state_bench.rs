@@ -11,10 +11,10 @@ mod cpu;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anthill_ledger::{Ledger, bank};
-use anthill_store::{Batch, RedbStore, Store};
-use anthill_types::state::{Account, Supply};
+use anthill_ledger::{Ledger, State, StateTree, WriteSet, bank};
+use anthill_store::{RedbStore, Store};
 use anthill_types::*;
 use common::{Town, params};
 use cpu::timed;
@@ -23,32 +23,50 @@ fn account(i: u64) -> AccountId {
     AccountId(anthill_types::hash::sha256(&[&i.to_be_bytes()]))
 }
 
-/// Puts accounts into the store as a block would have done.
-fn fill(store: &dyn Store, keys: u64) {
-    let supply = Supply::from_bytes(&store.get(&keys::supply()).unwrap().unwrap()).unwrap();
-    let minted = supply.minted.checked_add(Amount(u128::from(keys))).unwrap();
-    let supply = Supply { minted, ..supply };
-    let mut rows = vec![(keys::supply(), supply.to_bytes())];
-    let one = Account { balance: Amount(1), ..Account::default() }.to_bytes();
-    for i in 0..keys {
-        rows.push((keys::account(&account(i)), one.clone()));
-    }
-    for part in rows.chunks(100_000) {
-        let mut batch = Batch::new();
-        for (key, value) in part {
-            let (at, leaf) = anthill_ledger::chain::leaf_row(key, value);
-            batch.insert(at, Some(leaf));
-            batch.insert(key.clone(), Some(value.clone()));
-        }
-        store.commit(&batch).unwrap();
+/// Puts accounts into the state, as blocks would have done.
+fn fill(tree: &mut StateTree, keys: u64) {
+    let all: Vec<u64> = (0..keys).collect();
+    for part in all.chunks(100_000) {
+        commit(tree, 0, part.iter().copied());
     }
 }
 
-fn open(path: &Path, genesis: &Genesis) -> Ledger {
-    let (store, took) = timed(|| RedbStore::open(path).unwrap());
-    let (ledger, and) = timed(|| Ledger::open(Arc::new(store), genesis.clone()).unwrap());
-    println!("restart: file {took:.1?} + state {and:.1?} = {:.1?} CPU", took + and);
-    ledger
+/// Gives accounts a little and makes it durable; says how many keys changed and what it took.
+fn commit(
+    tree: &mut StateTree,
+    height: u64,
+    accounts: impl Iterator<Item = u64>,
+) -> (usize, Duration, Duration) {
+    let store = tree.store().clone();
+    let mut state = State::open(store.as_ref()).unwrap();
+    for i in accounts {
+        bank::mint(&mut state, Amount(1)).unwrap();
+        bank::deposit(&mut state, &account(i), Amount(1)).unwrap();
+    }
+    let batch = state.into_batch();
+    let changed = batch.len();
+    let ((writes, root), hashing) = timed(|| {
+        let writes = WriteSet::new(store.frozen().unwrap().as_ref(), batch).unwrap();
+        let root = tree.root_with(&writes);
+        (writes, root)
+    });
+    let (committed, storing) =
+        timed(|| tree.commit(height, &writes, 256, anthill_store::Batch::new()).unwrap());
+    assert_eq!(root, committed);
+    (changed, hashing, storing)
+}
+
+fn open(path: &Path, genesis: &Genesis) -> usize {
+    let (store, file) = timed(|| RedbStore::open(path).unwrap());
+    let begun = std::time::Instant::now();
+    let (ledger, state) = timed(|| Ledger::open(Arc::new(store), genesis.clone()).unwrap());
+    println!(
+        "restart with {} keys: file {file:.0?} + state {state:.2?} = {:.2?} CPU; state {:.2?} by the clock",
+        ledger.keys(),
+        file + state,
+        begun.elapsed()
+    );
+    ledger.keys()
 }
 
 fn main() {
@@ -57,29 +75,24 @@ fn main() {
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("state.redb");
     let store: Arc<dyn Store> = Arc::new(RedbStore::open(&path).unwrap());
-    let mut town = Town::on(store, 4, params());
-    town.block(vec![]);
+    let town = Town::on(store.clone(), 4, params());
     let genesis = town.ledger.genesis().clone();
     drop(town);
-    {
-        let store = RedbStore::open(&path).unwrap();
-        fill(&store, keys);
-        // The newest block's root is that of fewer rows: the bench forgets it.
+    let (mut tree, _) = StateTree::load(store).unwrap();
+    fill(&mut tree, keys);
+    println!("{} keys, file of {} MB", tree.keys(), path.metadata().unwrap().len() >> 20);
+    for round in 1..=5u64 {
+        let id = |i: u64| match i % 2 {
+            0 => (i * 7919 + round) % keys,
+            _ => keys + round * 10_000 + i,
+        };
+        let (changed, hashing, storing) = commit(&mut tree, round, (0..10_000).map(id));
+        println!(
+            "block of {changed} changed keys: root {hashing:.1?} + durable commit {storing:.1?} = {:.2?} CPU",
+            hashing + storing
+        );
     }
-    let mut ledger = open(&path, &genesis);
-    println!("{} keys, file of {} MB", ledger.keys(), path.metadata().unwrap().len() >> 20);
-    for round in 0..5 {
-        let mut state = ledger.state().unwrap();
-        for i in 0..10_000u64 {
-            let id = if i % 2 == 0 { (i * 7919 + round) % keys } else { keys + round * 10_000 + i };
-            bank::deposit(&mut state, &account(id), Amount(1)).unwrap();
-        }
-        let writes = state.into_batch();
-        let changed = writes.len();
-        let (root, took) = timed(|| ledger.commit_writes(writes).unwrap());
-        println!("root + commit of {changed} keys: {took:.1?} CPU, root {root}");
-    }
-    drop(ledger);
+    drop(tree);
     open(&path, &genesis);
     std::fs::remove_dir_all(&folder).unwrap();
 }

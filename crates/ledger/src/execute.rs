@@ -1,7 +1,7 @@
 //! One block on one state: beacon, transactions, agenda, epoch, windows.
 
 use anthill_identity as identity;
-use anthill_store::{Batch, Store};
+use anthill_store::Store;
 use anthill_types::hash::sha3;
 use anthill_types::state::Phase;
 use anthill_types::{
@@ -11,6 +11,7 @@ use anthill_types::{
 
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::state::State;
+use crate::state_tree::WriteSet;
 use crate::{bank, conservation, dispatch, doubt, epochs, nodes, settle, staking, tasks};
 
 /// Most agenda entries handled in one block; the rest follow in the next.
@@ -35,7 +36,7 @@ pub struct BlockInput {
 #[derive(Clone, Debug)]
 pub struct Executed {
     /// All writes.
-    pub writes: Batch,
+    pub writes: WriteSet,
     /// TLR after the block, for its header.
     pub tlr: Digest,
     /// The set that signs the next block.
@@ -87,8 +88,8 @@ pub fn execute(
     settle::close_windows(&mut state)?;
     let tlr = state.chain().tlr;
     let next_validators = state.validators()?;
-    let writes = state.into_batch();
-    conservation::check_writes(store, input.height, &writes)?;
+    let writes = WriteSet::new(store, state.into_batch()).map_err(LedgerError::from)?;
+    conservation::check_writes(input.height, &writes)?;
     Ok(Executed { writes, tlr, next_validators, applied })
 }
 

@@ -37,11 +37,14 @@ pub mod properties;
 pub mod settle;
 pub mod staking;
 pub mod state;
+pub mod state_tree;
 pub mod tasks;
+mod undo;
 pub mod validators;
 
-pub use chain::{Ledger, StateProof, block_hash};
+pub use chain::{Ledger, Retention, block_hash};
 pub use error::{BlockError, LedgerError, TransactionError};
 pub use execute::{BlockInput, Executed};
 pub use mempool::{Mempool, MempoolError};
 pub use state::State;
+pub use state_tree::{StateProof, StateTree, WriteSet};
