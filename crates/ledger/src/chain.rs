@@ -20,7 +20,7 @@ use crate::{bank, conservation, genesis, undo};
 
 const BLOCKS: &[u8] = b"\x01block/";
 const CERTIFICATES: &[u8] = b"\x01certificate/";
-/// The set that signs from the next height on, at each height where it changes.
+/// Header, certificate and next set ([`Handover`]) of each height where the set changes.
 const HANDOVERS: &[u8] = b"\x01handover/";
 const GENESIS: &[u8] = b"\x01genesis";
 /// Height of the oldest block that is kept; none when that is block 1.
@@ -343,12 +343,7 @@ impl Ledger {
         let height = block.header.height;
         let mut extra = self.prunable(height)?;
         extra.extend(with.iter().map(|(k, v)| (k.clone(), v.clone())));
-        extra.insert(at(BLOCKS, height), Some(block.to_bytes()));
-        extra.insert(at(CERTIFICATES, height), Some(certificate.to_vec()));
-        if block.header.validators != block.header.next_validators {
-            let next = executed.next_validators.to_bytes();
-            extra.insert(at(HANDOVERS, height), Some(next));
-        }
+        extra.extend(block_rows(block, certificate, &executed.next_validators));
         self.state.commit(height, &executed.writes, self.retention.proofs, extra)?;
         self.tip = Some(block.header.clone());
         self.executed.clear();
@@ -362,10 +357,6 @@ impl Ledger {
         let oldest = oldest_block(self.store.as_ref())?;
         let until = (height + 1).saturating_sub(keep.max(1)).min(oldest + PRUNED_AT_ONCE);
         for old in oldest..until {
-            // Light clients need the headers with which the set changes.
-            if self.store.get(&at(HANDOVERS, old))?.is_some() {
-                continue;
-            }
             rows.insert(at(BLOCKS, old), None);
             rows.insert(at(CERTIFICATES, old), None);
         }
@@ -382,14 +373,21 @@ impl Ledger {
     pub fn handovers(&self, above: u64, limit: usize) -> Result<Vec<Handover>, LedgerError> {
         let (start, end) = (at(HANDOVERS, above.saturating_add(1)), prefix_end(HANDOVERS));
         let rows = self.store.range(&start, end.as_deref(), limit)?;
-        let handover = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let height = key.get(HANDOVERS.len()..).and_then(|k| k.try_into().ok());
-            let height = u64::from_be_bytes(height.ok_or(LedgerError::Missing("handover"))?);
-            let (block, certificate) = self.block(height)?.ok_or(LedgerError::Missing("block"))?;
-            let validators = ValidatorSet::from_bytes(&value)?;
-            Ok(Handover { header: block.header, certificate: Bytes(certificate), validators })
-        };
-        rows.into_iter().map(handover).collect()
+        rows.iter().map(|(_, value)| Ok(Handover::from_bytes(value)?)).collect()
+    }
+
+    /// Removal of all blocks, when `height` is the oldest from now on.
+    pub(crate) fn oldest_from(&self, height: u64) -> Result<Batch, LedgerError> {
+        let gone = oldest_block(self.store.as_ref())?..=self.height();
+        let gone = gone.flat_map(|old| [at(BLOCKS, old), at(CERTIFICATES, old)]);
+        let mut rows: Batch = gone.map(|key| (key, None)).collect();
+        rows.insert(OLDEST.to_vec(), Some(height.to_be_bytes().to_vec()));
+        Ok(rows)
+    }
+
+    /// Forgets the executions that were made on another state.
+    pub(crate) fn forget_executed(&mut self) {
+        self.executed.clear();
     }
 
     /// A committed block with its certificate's bytes.
@@ -441,6 +439,27 @@ impl Ledger {
         same_root(height, root, block.header.state_root)?;
         Ok(proof)
     }
+}
+
+/// The rows of a block; `next` is the set that signs the one after it.
+pub(crate) fn block_rows(block: &Block, certificate: &[u8], next: &ValidatorSet) -> Batch {
+    let header = &block.header;
+    let mut rows = Batch::from([
+        (at(BLOCKS, header.height), Some(block.to_bytes())),
+        (at(CERTIFICATES, header.height), Some(certificate.to_vec())),
+    ]);
+    if header.validators != header.next_validators {
+        let certificate = Bytes(certificate.to_vec());
+        let link = Handover { header: header.clone(), certificate, validators: next.clone() };
+        rows.extend(handover_rows(&[link]));
+    }
+    rows
+}
+
+/// The rows of changes of the validator set; they outlive their blocks.
+pub(crate) fn handover_rows(links: &[Handover]) -> Batch {
+    let row = |link: &Handover| (at(HANDOVERS, link.header.height), Some(link.to_bytes()));
+    links.iter().map(row).collect()
 }
 
 /// Writes the genesis state.

@@ -35,6 +35,7 @@ pub mod names;
 pub mod nodes;
 pub mod properties;
 pub mod settle;
+pub mod snapshot;
 pub mod staking;
 pub mod state;
 pub mod state_tree;

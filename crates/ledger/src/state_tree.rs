@@ -13,6 +13,7 @@ use anthill_types::Digest;
 
 use crate::conservation::Books;
 use crate::error::LedgerError;
+use crate::snapshot::Frozen;
 use crate::undo;
 
 /// First byte of every key of the state; the node's own rows lie below it.
@@ -89,8 +90,8 @@ pub struct StateTree {
     pub(crate) tree: Tree,
     /// What the tree has staged: most often the block that is committed next.
     staged: Option<Arc<Vec<Leaf>>>,
-    /// The store as it was when the tree was pinned.
-    pub(crate) frozen: Option<Box<dyn Store>>,
+    /// What is handed to others: the store as it was when the tree was pinned.
+    pub(crate) frozen: Option<Frozen>,
 }
 
 impl StateTree {
@@ -115,7 +116,12 @@ impl StateTree {
         drop(view);
         leaves.sort_unstable();
         let tree = Tree::from_leaves(leaves);
-        Ok((Self { store, tree, staged: None, frozen: None }, books))
+        Ok((Self::of(store, tree), books))
+    }
+
+    /// A tree that was built from the rows in the store.
+    pub(crate) fn of(store: Arc<dyn Store>, tree: Tree) -> Self {
+        Self { store, tree, staged: None, frozen: None }
     }
 
     /// The store beneath.
