@@ -7,16 +7,18 @@ use anthill_merkle::rfc9162::{self, Sha256Tree};
 use anthill_store::{Batch, Store, prefix_end};
 use anthill_types::bank::CREDITS;
 use anthill_types::block::{HEADER_VERSION, MAX_BLOCK_BYTES, MAX_TRANSACTIONS, ROOT_TLR};
+use anthill_types::state::Account;
 use anthill_types::{
     AccountId, BeaconValue, Block, BlockHash, Bytes, Digest, Genesis, GenesisHash, Handover,
-    Header, OptionalRoot, SignedTransaction, ValidatorKey, ValidatorSet, Wire,
+    Header, OptionalRoot, SignedTransaction, ValidatorKey, ValidatorSet, Wire, keys,
 };
 
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::execute::{self, BlockInput, Executed, Mode};
+use crate::parallel::{self, Parallel, Sequential};
 use crate::state::State;
 use crate::state_tree::{StateProof, StateTree, WriteSet};
-use crate::{bank, conservation, genesis, undo};
+use crate::{conservation, genesis, undo};
 
 const BLOCKS: &[u8] = b"\x01block/";
 const CERTIFICATES: &[u8] = b"\x01certificate/";
@@ -56,6 +58,7 @@ pub struct Ledger {
     retention: Retention,
     executed: BTreeMap<BlockHash, Executed>,
     checked: BTreeSet<Digest>,
+    parallel: Arc<dyn Parallel>,
 }
 
 fn at(prefix: &[u8], height: u64) -> Vec<u8> {
@@ -108,7 +111,23 @@ impl Ledger {
         let tip = tip(store.as_ref(), &state)?;
         conservation::check_books(tip.as_ref().map_or(0, |header| header.height), &totals)?;
         let (executed, checked) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { store, genesis, genesis_hash, state, tip, retention, executed, checked })
+        let parallel = Arc::new(Sequential);
+        Ok(Self {
+            store,
+            genesis,
+            genesis_hash,
+            state,
+            tip,
+            retention,
+            executed,
+            checked,
+            parallel,
+        })
+    }
+
+    /// Has signatures checked on the caller's threads from now on.
+    pub fn set_parallel(&mut self, parallel: Arc<dyn Parallel>) {
+        self.parallel = parallel;
     }
 
     /// Adds up the whole state: held + burned = minted in every denomination. Gives the totals of
@@ -175,18 +194,37 @@ impl Ledger {
         &mut self,
         signed: &SignedTransaction,
     ) -> Result<u64, TransactionError> {
-        let checked = &self.checked;
-        execute::check_signature(&self.genesis_hash, signed, &|id| checked.contains(id))?;
-        if self.checked.len() >= MAX_CHECKED {
-            self.checked.clear();
+        let found = self.check_signatures(std::slice::from_ref(signed));
+        if !found.first().is_some_and(|(_, right)| *right) {
+            return Err(TransactionError::Signature);
         }
-        self.checked.insert(signed.id());
         Ok(self.due_sequence(&signed.transaction.sender)?)
+    }
+
+    /// Checks signatures, on all threads that there are, and remembers those that are right; gives
+    /// the transactions' ids and whether their signatures are.
+    pub fn check_signatures(&mut self, transactions: &[SignedTransaction]) -> Vec<(Digest, bool)> {
+        let found = self.signatures(transactions);
+        for (id, _) in found.iter().filter(|(_, right)| *right) {
+            if self.checked.len() >= MAX_CHECKED {
+                self.checked.clear();
+            }
+            self.checked.insert(*id);
+        }
+        found
+    }
+
+    fn signatures(&self, transactions: &[SignedTransaction]) -> Vec<(Digest, bool)> {
+        let checked = &self.checked;
+        let is_known = |id: &Digest| checked.contains(id);
+        parallel::check(self.parallel.as_ref(), &self.genesis_hash, transactions, &is_known)
     }
 
     /// An account's next sequence number.
     pub fn due_sequence(&self, account: &AccountId) -> Result<u64, LedgerError> {
-        Ok(bank::account(&self.state()?, account)?.sequence)
+        let account = self.store.get(&keys::account(account))?;
+        let account = account.map(|bytes| Account::from_bytes(&bytes)).transpose()?;
+        Ok(account.unwrap_or_default().sequence)
     }
 
     /// Tries a transaction on the committed state and drops the result.
@@ -235,10 +273,11 @@ impl Ledger {
         transactions: &[SignedTransaction],
         mode: Mode,
     ) -> Result<Executed, BlockError> {
-        let known = |id: &Digest| self.checked.contains(id);
+        let right: Vec<bool> =
+            self.signatures(transactions).into_iter().map(|(_, right)| right).collect();
         let view = self.store.frozen().map_err(LedgerError::from)?;
         let store = view.as_ref();
-        execute::execute(store, &self.genesis_hash, input, transactions, mode, &known)
+        execute::execute(store, &self.genesis_hash, input, transactions, mode, &right)
     }
 
     fn header(

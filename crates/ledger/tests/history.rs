@@ -17,12 +17,14 @@ fn keeping(town: &mut Town, retention: Retention) {
     town.ledger = Ledger::open_keeping(town.store.clone(), genesis, retention).unwrap();
 }
 
-fn state(store: &dyn Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn state(store: &dyn Store) -> Rows {
     store.prefix(b"/", usize::MAX).unwrap().into_iter().collect()
 }
 
 /// A town in which tasks come and go, with its state after each height.
-fn town(blocks: usize) -> (Town, Vec<BTreeMap<Vec<u8>, Vec<u8>>>) {
+fn town(blocks: usize) -> (Town, Vec<Rows>) {
     let mut town = Town::new(3, params());
     keeping(&mut town, KEPT);
     let mut states = vec![state(town.store.as_ref())];
