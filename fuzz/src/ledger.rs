@@ -164,7 +164,8 @@ impl Both {
         // A renewed chain leads nowhere here, so its owner misses its reveals from then on.
         let reveal = next.filter(|value| reveals && sha3(&[&value[..]]) == head).copied();
         let input = self.input(proposer, reveal.map(BeaconValue));
-        let done = execute(&self.store, &self.hash, &input, list, Mode::Build, &|_| true);
+        let done =
+            execute(&self.store, &self.hash, &input, list, Mode::Build, &vec![true; list.len()]);
         let done = done.unwrap_or_else(|error| panic!("block {}: {error}", input.height));
         self.reference.begin(&validator(proposer).0, reveal);
         let mut applied = Vec::new();
@@ -177,11 +178,18 @@ impl Both {
         assert_eq!(done.applied, applied, "which of {list:?} apply");
         if !list.is_empty() {
             let taken: Vec<SignedTransaction> = applied.iter().map(|i| list[*i].clone()).collect();
-            let again = execute(&self.store, &self.hash, &input, &taken, Mode::Verify, &|_| true);
+            let again = execute(
+                &self.store,
+                &self.hash,
+                &input,
+                &taken,
+                Mode::Verify,
+                &vec![true; taken.len()],
+            );
             let again = again.unwrap_or_else(|error| panic!("a verifier refuses: {error}"));
-            assert_eq!(again.writes, done.writes, "building and verifying differ");
+            assert_eq!(again.writes.batch(), done.writes.batch(), "building and verifying differ");
         }
-        self.store.commit(&done.writes).expect("memory does not fail");
+        self.store.commit(done.writes.batch()).expect("memory does not fail");
         self.revealed[who] += usize::from(reveal.is_some());
         self.time_ms += 1;
         self.compare();
@@ -197,7 +205,7 @@ impl Both {
             3 => input.proposer = ValidatorKey([choices.byte() % 128; 32]),
             _ => input.reveal = Some(BeaconValue([choices.byte(); 32])),
         }
-        let done = execute(&self.store, &self.hash, &input, &[], Mode::Build, &|_| true);
+        let done = execute(&self.store, &self.hash, &input, &[], Mode::Build, &[]);
         assert!(matches!(done, Err(BlockError::Header { .. })), "{input:?}: {done:?}");
     }
 

@@ -49,12 +49,15 @@ fn pull_minilm(root: &Path) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Brings the tools that are missing: Node, Python and a C++ compiler (for libFuzzer alone) from
+/// Brings the tools that are missing: Node with npm, Python and a C++ compiler (for libFuzzer alone) from
 /// Debian, packages from PyPI.
 fn prepare(root: &Path) -> Result<(), String> {
     let mut missing = Vec::new();
     if !run::exists("node") {
         missing.push("nodejs");
+    }
+    if !run::exists("npm") {
+        missing.push("npm");
     }
     if !run::exists("g++") {
         missing.push("g++");

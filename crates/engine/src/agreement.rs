@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use anthill_consensus::certificate::Certificate;
 use anthill_consensus::{ConsensusError, In, Out, catch_up_message};
+use anthill_ledger::LedgerError;
 use anthill_store::Batch;
 use anthill_types::block::{MAX_BLOCK_BYTES, MAX_TRANSACTIONS};
 use anthill_types::stake::{Evidence, SignedStatement, StatementKind};
@@ -166,16 +167,20 @@ impl Engine {
             }
             Out::Verify { height, hash, block, proposer, .. } => {
                 // `sync` may have committed this height while consensus was still at it.
-                let ok = match self.ledger.block(height)? {
-                    Some((known, _)) => known.header.hash().0 == hash,
-                    None => self.verify_block(&hash, proposer, &block),
+                let ok = match self.ledger.block(height) {
+                    Ok(Some((known, _))) => known.header.hash().0 == hash,
+                    // A state above it was taken over meanwhile: nothing can be said of it, and
+                    // the next height is begun soon.
+                    Err(LedgerError::Pruned { .. }) => return Ok(None),
+                    Err(error) => return Err(error.into()),
+                    Ok(None) => self.verify_block(&hash, proposer, &block),
                 };
                 return Ok(Some(In::Verified { hash, ok }));
             }
             // On disk already: see `persist`.
             Out::Persist(_) => {}
             Out::Commit { block, certificate, .. } => {
-                let block = Block::from_bytes(&block).map_err(anthill_ledger::LedgerError::from)?;
+                let block = Block::from_bytes(&block).map_err(LedgerError::from)?;
                 if block.header.height == self.ledger.height() + 1 {
                     self.commit(&block, &certificate)?;
                 }
@@ -306,12 +311,16 @@ impl Engine {
         if batch.is_empty() || anthill_types::planted!(ForgetVotes) {
             return Ok(());
         }
-        Ok(self.ledger.store().commit(&batch).map_err(anthill_ledger::LedgerError::from)?)
+        Ok(self.ledger.store().commit(&batch).map_err(LedgerError::from)?)
     }
 
     /// Sends a validator that repeats old votes the block that it lacks.
     fn help(&mut self, to: &[u8; 32], height: u64) -> Result<(), EngineError> {
-        let Some((block, certificate)) = self.ledger.block(height)? else { return Ok(()) };
+        let found = match self.ledger.block(height) {
+            Err(LedgerError::Pruned { .. }) => None,
+            found => found?,
+        };
+        let Some((block, certificate)) = found else { return Ok(()) };
         if let Ok(certificate) = Certificate::from_bytes(&certificate) {
             let message = catch_up_message(&certificate, &block.to_bytes());
             self.send(to, &Frame::Consensus(anthill_types::Bytes(message)));
@@ -319,9 +328,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Removal of all votes up to a height.
+    pub(crate) fn votes_up_to(&self, height: u64) -> Result<Batch, EngineError> {
+        let end = [WAL, &height.saturating_add(1).to_be_bytes()].concat();
+        let rows = self.ledger.store().range(WAL, Some(&end), usize::MAX);
+        let rows = rows.map_err(LedgerError::from)?;
+        Ok(rows.into_iter().map(|(key, _)| (key, None)).collect())
+    }
+
     pub(crate) fn wal_rows(&self, height: u64) -> Result<Vec<anthill_store::Row>, EngineError> {
         let prefix = [WAL, &height.to_be_bytes()].concat();
         let rows = self.ledger.store().prefix(&prefix, 65_536);
-        Ok(rows.map_err(anthill_ledger::LedgerError::from)?)
+        Ok(rows.map_err(LedgerError::from)?)
     }
 }

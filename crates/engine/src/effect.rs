@@ -32,7 +32,7 @@ pub enum Input {
     Fetched {
         /// The peer that was asked.
         peer: PeerId,
-        /// An encoded [`crate::wire::Blocks`].
+        /// An encoded [`crate::wire::Blocks`], or what else was asked for.
         reply: Result<Vec<u8>, String>,
     },
     /// The answer to [`Effect::Work`], or why it could not be run.
@@ -80,6 +80,8 @@ pub enum Effect {
         /// What it wrote.
         writes: Batch,
     },
+    /// A whole state was taken over and is on disk; this is its block.
+    Adopted(Box<Block>),
     /// A validator signed two statements that exclude each other.
     Evidence(Box<Evidence>),
 }

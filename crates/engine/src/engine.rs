@@ -17,6 +17,7 @@ use crate::duties::Duties;
 use crate::effect::{Effect, Input, PeerId, Readers, SubmitError, Submitted};
 use crate::error::EngineError;
 use crate::signers::Signers;
+use crate::snapshot::Snapshots;
 use crate::sync::Sync;
 use crate::wire::{Frame, Request};
 
@@ -36,12 +37,14 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// The waits of Snowman.
     pub waits: snow::Waits,
+    /// A node without blocks takes a whole state when its peers are so many blocks ahead.
+    pub snapshot_above: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let (timeouts, waits) = (Timeouts::default(), snow::Waits::default());
-        Self { beacon_length: crate::beacon::LENGTH, timeouts, waits }
+        Self { beacon_length: crate::beacon::LENGTH, timeouts, waits, snapshot_above: 1_000 }
     }
 }
 
@@ -74,6 +77,7 @@ pub struct Engine {
     pub(crate) wal_sequence: u64,
     pub(crate) duties: Duties,
     pub(crate) sync: Sync,
+    pub(crate) snapshots: Snapshots,
     pub(crate) beacon: Option<(u64, BeaconChain)>,
     pub(crate) agenda_due: bool,
     /// The governed intervals between blocks.
@@ -85,9 +89,9 @@ pub struct Engine {
     pub(crate) now_ms: u64,
     /// Time that never goes back, for waits: a clock that is put right must not stop them.
     pub(crate) steady_ms: u64,
-    settings: Settings,
+    pub(crate) settings: Settings,
     /// Something has changed since the last tick that may be a reason to act.
-    stirred: bool,
+    pub(crate) stirred: bool,
     own: BTreeSet<Digest>,
     repeated_ms: u64,
     effects: Vec<Effect>,
@@ -117,6 +121,7 @@ impl Engine {
             wal_sequence: 0,
             duties: Duties::new(&signers),
             sync: Sync::default(),
+            snapshots: Snapshots::default(),
             beacon: None,
             agenda_due: true,
             pace: Pace::default(),
@@ -156,7 +161,7 @@ impl Engine {
                 Ok(())
             }
             Input::Frame { from, bytes } => self.on_bytes(from, &bytes),
-            Input::Fetched { peer, reply } => self.on_blocks(&peer, reply),
+            Input::Fetched { peer, reply } => self.on_fetched(&peer, reply),
             Input::Worked { task, result } => {
                 self.stirred = true;
                 self.duties.worked(&task, result, self.ledger.height());
@@ -195,6 +200,7 @@ impl Engine {
         self.do_duties();
         self.begin_height()?;
         self.catch_up();
+        self.let_go();
         if now.saturating_sub(self.repeated_ms) >= REPEAT_MS {
             self.repeated_ms = now;
             self.repeat();
@@ -241,9 +247,14 @@ impl Engine {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn answer(&self, request: &Request) -> Result<Vec<u8>, EngineError> {
-        let Request::Blocks { from, most } = request;
-        Ok(self.blocks(*from, *most)?.to_bytes())
+    pub fn answer(&mut self, request: &Request) -> Result<Vec<u8>, EngineError> {
+        Ok(match request {
+            Request::Blocks { from, most } => self.blocks(*from, *most)?.to_bytes(),
+            Request::Snapshot { above } => self.offer(*above)?.to_bytes(),
+            Request::Part { height, depth, prefix } => {
+                self.part(*height, *depth, *prefix)?.to_bytes()
+            }
+        })
     }
 
     /// Signs a body with the account key and puts it into the mempool.
@@ -352,9 +363,9 @@ impl Engine {
     }
 
     fn repeat(&mut self) {
-        let mine = |t: &&SignedTransaction| self.own.contains(&t.id());
+        let waiting = self.mempool.waiting().filter(|(id, _)| self.own.contains(id));
         let mine: Vec<SignedTransaction> =
-            self.mempool.waiting().filter(mine).take(MAX_REPEATED).cloned().collect();
+            waiting.take(MAX_REPEATED).map(|(_, signed)| signed.clone()).collect();
         for signed in mine {
             self.tell_all(&Frame::Transactions(vec![signed]));
         }
@@ -387,14 +398,7 @@ impl Engine {
         block: &Block,
         writes: anthill_store::Batch,
     ) -> Result<(), EngineError> {
-        let ledger = &self.ledger;
-        self.mempool.prune(
-            &block.transactions,
-            &|account| ledger.due_sequence(account).unwrap_or(u64::MAX),
-            &|signed| ledger.dry_run(signed).is_ok(),
-        );
-        let mempool = &self.mempool;
-        self.own.retain(|id| mempool.contains(id));
+        self.forget_settled(block);
         for (_, value) in writes.iter().filter(|(k, _)| k.starts_with(keys::TASKS.as_bytes())) {
             if let Some(bytes) = value {
                 let task =
@@ -407,6 +411,34 @@ impl Engine {
         self.called = false;
         self.stirred = true;
         self.emit(Effect::Committed { block: Box::new(block.clone()), writes });
+        self.tell_all(&self.status_frame());
+        Ok(())
+    }
+
+    /// Forgets transactions that a block has settled.
+    fn forget_settled(&mut self, block: &Block) {
+        let ledger = &self.ledger;
+        self.mempool.prune(
+            &block.transactions,
+            &|account| ledger.due_sequence(account).unwrap_or(u64::MAX),
+            &|signed| ledger.dry_run(signed).is_ok(),
+        );
+        let mempool = &self.mempool;
+        self.own.retain(|id| mempool.contains(id));
+    }
+
+    /// After a whole state was taken over: everything that was derived from the one before it.
+    pub(crate) fn after_adoption(&mut self, block: &Block) -> Result<(), EngineError> {
+        let height = block.header.height;
+        self.wal_sequence = 0;
+        self.started = self.started.max(height);
+        self.forget_settled(block);
+        self.recall_tasks()?;
+        self.note_agenda(height)?;
+        self.note_epoch()?;
+        self.called = false;
+        self.stirred = true;
+        self.emit(Effect::Adopted(Box::new(block.clone())));
         self.tell_all(&self.status_frame());
         Ok(())
     }

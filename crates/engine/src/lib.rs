@@ -18,6 +18,7 @@ mod engine;
 mod error;
 pub mod proofs;
 mod signers;
+pub mod snapshot;
 mod sync;
 pub mod wire;
 

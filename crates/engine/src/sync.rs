@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anthill_consensus::certificate::{Certificate, verify_certificate};
 use anthill_consensus::{In, message_height};
-use anthill_ledger::TransactionError;
+use anthill_ledger::{LedgerError, TransactionError};
 use anthill_types::{Block, Bytes, NodeKey, SignedTransaction, Wire};
 
 use crate::effect::{Effect, PeerId};
@@ -24,12 +24,25 @@ const PATIENCE_MS: u64 = 400;
 /// A peer that claimed blocks and gave none is not asked for so long.
 const IGNORE_MS: u64 = 10_000;
 
+/// What a peer was asked for.
+#[derive(Clone, Copy, Default)]
+enum Asked {
+    #[default]
+    Blocks,
+    Snapshot,
+    Part,
+}
+
 /// What this node knows of its peers' chains.
 #[derive(Default)]
 pub struct Sync {
     heights: BTreeMap<PeerId, u64>,
     behind_since: u64,
     asking: Option<PeerId>,
+    /// What was asked.
+    asked: Asked,
+    /// A peer has given no blocks though it has more: they may be gone everywhere.
+    no_blocks: bool,
     /// Peers whose claims are not believed before this time: they gave no or wrong blocks.
     ignored: BTreeMap<PeerId, u64>,
 }
@@ -123,7 +136,12 @@ impl Engine {
         let mut blocks = Vec::new();
         let mut room = MOST_BYTES;
         for height in from..from.saturating_add(most.min(MOST_BLOCKS)) {
-            let Some((block, certificate)) = self.ledger.block(height)? else { break };
+            // What is pruned here, others may have.
+            let found = match self.ledger.block(height) {
+                Err(LedgerError::Pruned { .. }) => None,
+                found => found?,
+            };
+            let Some((block, certificate)) = found else { break };
             let block = block.to_bytes();
             if block.len() > room {
                 break;
@@ -137,7 +155,11 @@ impl Engine {
     /// Asks a peer that is ahead for the blocks that are missing.
     pub(crate) fn catch_up(&mut self) {
         let height = self.ledger.height();
-        let ahead = self.sync.heights.iter().filter(|(_, h)| **h > height).max_by_key(|(_, h)| **h);
+        self.drop_taking();
+        let all = self.sync.heights.iter().filter(|(_, h)| **h > height);
+        let giver = self.snapshots.giver();
+        let ahead = all.clone().find(|(peer, _)| giver == Some(**peer));
+        let ahead = ahead.or_else(|| all.max_by_key(|(_, h)| **h));
         let Some((peer, theirs)) = ahead.map(|(p, h)| (*p, *h)) else {
             self.sync.behind_since = 0;
             return;
@@ -148,9 +170,51 @@ impl Engine {
         if self.sync.asking.is_some() || patient {
             return;
         }
+        let (asked, request) = self.question(&peer, theirs);
         self.sync.asking = Some(peer);
-        let request = Request::Blocks { from: height + 1, most: MOST_BLOCKS }.to_bytes();
-        self.emit(Effect::Fetch { peer, request });
+        self.sync.asked = asked;
+        self.emit(Effect::Fetch { peer, request: request.to_bytes() });
+    }
+
+    /// What to ask a peer for: a state when this node has none, or blocks cannot be had, and the
+    /// peer is far ahead; blocks otherwise.
+    fn question(&self, peer: &PeerId, theirs: u64) -> (Asked, Request) {
+        let height = self.ledger.height();
+        if let Some(part) = self.snapshots.request(peer) {
+            return (Asked::Part, part);
+        }
+        let far = theirs.saturating_sub(height) > self.settings.snapshot_above;
+        if far && (height == 0 || self.sync.no_blocks) && self.snapshots.are_hopeful() {
+            return (Asked::Snapshot, Request::Snapshot { above: height });
+        }
+        (Asked::Blocks, Request::Blocks { from: height + 1, most: MOST_BLOCKS })
+    }
+
+    /// Takes the answer to the question that is open.
+    pub(crate) fn on_fetched(
+        &mut self,
+        peer: &PeerId,
+        reply: Result<Vec<u8>, String>,
+    ) -> Result<(), EngineError> {
+        // Who was given up may answer all the same, and not what is asked now.
+        if self.sync.asking != Some(*peer) {
+            return Ok(());
+        }
+        if matches!(self.sync.asked, Asked::Blocks) {
+            return self.on_blocks(peer, reply);
+        }
+        self.sync.asking = None;
+        self.sync.behind_since = self.steady_ms;
+        self.stirred = true;
+        let useful = match (reply, self.sync.asked) {
+            (Ok(bytes), Asked::Snapshot) => self.on_offer(peer, &bytes)?,
+            (Ok(bytes), _) => self.on_part(peer, &bytes)?,
+            (Err(_), _) => false,
+        };
+        if !useful {
+            self.sync.ignore(peer, self.steady_ms + IGNORE_MS);
+        }
+        Ok(())
     }
 
     pub(crate) fn on_blocks(
@@ -168,6 +232,7 @@ impl Engine {
             Err(error) => {
                 tracing::debug!(peer = who, error, "no blocks came");
                 self.sync.ignore(peer, self.steady_ms + IGNORE_MS);
+                self.miss_blocks(true);
                 return Ok(());
             }
         };
@@ -179,10 +244,20 @@ impl Engine {
             }
         }
         // Who gave no next block (none, a wrong or an old one) has claimed too much.
-        if self.ledger.height() == before {
+        let none = self.ledger.height() == before;
+        self.miss_blocks(none);
+        if none {
             self.sync.ignore(peer, self.steady_ms + IGNORE_MS);
         }
         Ok(())
+    }
+
+    /// Notes whether a peer gave no blocks; then snapshots are worth another try.
+    fn miss_blocks(&mut self, none: bool) {
+        self.sync.no_blocks = none;
+        if none {
+            self.snapshots.hope();
+        }
     }
 
     /// Takes a block that others agreed on; false when it or its certificate is wrong.

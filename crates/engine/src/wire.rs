@@ -1,6 +1,6 @@
 //! What nodes say to each other: frames, requests, gossip and the join exchange.
 
-use anthill_types::{BlockHash, Bytes, Genesis, SignedTransaction, wire};
+use anthill_types::{BlockHash, Bytes, Digest, Genesis, Handover, SignedTransaction, wire};
 use minicbor::{Decode, Encode};
 
 /// A message on the ordered stream between two nodes.
@@ -37,6 +37,73 @@ pub enum Request {
         #[n(1)]
         most: u64,
     },
+    /// A whole state to start from.
+    #[n(1)]
+    Snapshot {
+        /// The asker's height: what came before is known to it.
+        #[n(0)]
+        above: u64,
+    },
+    /// A part of the state that was offered.
+    #[n(2)]
+    Part {
+        /// Height of the offered block.
+        #[n(0)]
+        height: u64,
+        /// Bits of the path from the tree's root.
+        #[n(1)]
+        depth: u64,
+        /// The path; the other bits are zero.
+        #[n(2)]
+        prefix: Digest,
+    },
+}
+
+/// The answer to [`Request::Snapshot`].
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Offer {
+    /// There is none.
+    #[n(0)]
+    Nothing,
+    /// It is being prepared: ask again.
+    #[n(1)]
+    Preparing,
+    /// Parts of it can be asked for.
+    #[n(2)]
+    Ready {
+        /// The block after which the state is the one offered.
+        #[n(0)]
+        committed: CommittedBlock,
+        /// The changes of the validator set between the asker's height and that block.
+        #[n(1)]
+        links: Vec<Handover>,
+    },
+}
+
+/// A row of the state.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct StateRow {
+    /// Its key.
+    #[n(0)]
+    pub key: Bytes,
+    /// Its value.
+    #[n(1)]
+    pub value: Bytes,
+}
+
+/// The answer to [`Request::Part`].
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum SnapshotPart {
+    /// The state of that height is no longer offered: ask for a snapshot again.
+    #[n(0)]
+    Gone,
+    /// Hashes of the nodes some levels below, from left to right.
+    #[n(1)]
+    Split(#[n(0)] Vec<Digest>),
+    /// All rows of the part, in ascending order of key hash.
+    #[n(2)]
+    Rows(#[n(0)] Vec<StateRow>),
 }
 
 /// A committed block with its certificate.
@@ -112,6 +179,8 @@ wire! {
     Frame = "frame";
     Request = "request", max 256;
     Blocks = "blocks", max 32 * 1024 * 1024;
+    Offer = "snapshot offer", max 32 * 1024 * 1024;
+    SnapshotPart = "snapshot part", max 32 * 1024 * 1024;
     Announcement = "announcement", max 4096;
     JoinRequest = "join request", max 64 * 1024;
     JoinReply = "join reply", max 2 * 1024 * 1024;

@@ -4,65 +4,65 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anthill_merkle::rfc9162::{self, Sha256Tree};
-use anthill_merkle::smt::{Proof, Tree, key_hash, value_hash};
 use anthill_store::{Batch, Store, prefix_end};
 use anthill_types::bank::CREDITS;
 use anthill_types::block::{HEADER_VERSION, MAX_BLOCK_BYTES, MAX_TRANSACTIONS, ROOT_TLR};
+use anthill_types::state::Account;
 use anthill_types::{
     AccountId, BeaconValue, Block, BlockHash, Bytes, Digest, Genesis, GenesisHash, Handover,
-    Header, OptionalRoot, SignedTransaction, ValidatorKey, ValidatorSet, Wire,
+    Header, OptionalRoot, SignedTransaction, ValidatorKey, ValidatorSet, Wire, keys,
 };
 
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::execute::{self, BlockInput, Executed, Mode};
+use crate::parallel::{self, Parallel, Sequential};
 use crate::state::State;
-use crate::{bank, conservation, genesis};
+use crate::state_tree::{StateProof, StateTree, WriteSet};
+use crate::{conservation, genesis, undo};
 
-/// Node-local rows live beside the state under this byte; state keys begin with `/`.
-const LEAVES: &[u8] = b"\x01leaf/";
 const BLOCKS: &[u8] = b"\x01block/";
 const CERTIFICATES: &[u8] = b"\x01certificate/";
-/// The set that signs from the next height on, at each height where it changes.
+/// Header, certificate and next set ([`Handover`]) of each height where the set changes.
 const HANDOVERS: &[u8] = b"\x01handover/";
 const GENESIS: &[u8] = b"\x01genesis";
+/// Height of the oldest block that is kept; none when that is block 1.
+const OLDEST: &[u8] = b"\x01oldest";
 /// Signatures remembered as checked.
 const MAX_CHECKED: usize = 65_536;
+/// Old blocks removed with one commit, so that a node that begins to prune does not stand still.
+const PRUNED_AT_ONCE: u64 = 64;
 
-/// A value (or its absence) with the proof that the state root says so.
-#[derive(Clone, Debug)]
-pub struct StateProof {
-    /// The key.
-    pub key: Vec<u8>,
-    /// The value, or `None` when the key is absent.
-    pub value: Option<Vec<u8>>,
-    /// The path to the root.
-    pub proof: Proof,
+/// How much of the past a node keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Heights below the newest that can be proved.
+    pub proofs: u64,
+    /// Newest blocks that are kept; all when there is no number. A node that prunes cannot help
+    /// those that are further behind.
+    pub blocks: Option<u64>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { proofs: 256, blocks: None }
+    }
 }
 
 /// The state of one chain in one store.
 pub struct Ledger {
-    store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     genesis: Genesis,
     genesis_hash: GenesisHash,
-    tree: Tree,
-    tip: Option<Header>,
+    pub(crate) state: StateTree,
+    pub(crate) tip: Option<Header>,
+    retention: Retention,
     executed: BTreeMap<BlockHash, Executed>,
     checked: BTreeSet<Digest>,
+    parallel: Arc<dyn Parallel>,
 }
 
 fn at(prefix: &[u8], height: u64) -> Vec<u8> {
     [prefix, &height.to_be_bytes()].concat()
-}
-
-type Leaf = ([u8; 32], Option<[u8; 32]>);
-
-fn leaves_of(writes: &Batch) -> Vec<Leaf> {
-    let mut leaves: Vec<Leaf> = writes
-        .iter()
-        .map(|(key, value)| (key_hash(key), value.as_ref().map(|v| value_hash(v))))
-        .collect();
-    leaves.sort_unstable();
-    leaves
 }
 
 /// RFC 9162 root over the transactions' canonical bytes.
@@ -85,75 +85,49 @@ impl Ledger {
     /// # Errors
     /// The store holds another chain, is damaged, or does not add up.
     pub fn open(store: Arc<dyn Store>, genesis: Genesis) -> Result<Self, LedgerError> {
+        Self::open_keeping(store, genesis, Retention::default())
+    }
+
+    /// As [`Ledger::open`], saying how much of the past to keep.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_keeping(
+        store: Arc<dyn Store>,
+        genesis: Genesis,
+        retention: Retention,
+    ) -> Result<Self, LedgerError> {
         let genesis_hash = genesis.hash();
-        let mut ledger = Self {
-            store,
-            genesis,
-            genesis_hash,
-            tree: Tree::new(),
-            tip: None,
-            executed: BTreeMap::new(),
-            checked: BTreeSet::new(),
-        };
-        match ledger.store.get(GENESIS)? {
-            None => ledger.begin()?,
-            Some(found) if found == ledger.genesis.to_bytes() => ledger.reload()?,
+        match store.get(GENESIS)? {
+            None => begin(&store, &genesis)?,
+            Some(found) if found == genesis.to_bytes() => {}
             Some(found) => {
                 let found = Genesis::from_bytes(&found)?.hash().to_string();
                 let expected = genesis_hash.to_string();
                 return Err(LedgerError::OtherChain { found, expected });
             }
         }
-        ledger.audit()?;
-        Ok(ledger)
+        let (state, totals) = StateTree::load(store.clone())?;
+        let tip = tip(store.as_ref(), &state)?;
+        conservation::check_books(tip.as_ref().map_or(0, |header| header.height), &totals)?;
+        let (executed, checked) = (BTreeMap::new(), BTreeSet::new());
+        let parallel = Arc::new(Sequential);
+        Ok(Self {
+            store,
+            genesis,
+            genesis_hash,
+            state,
+            tip,
+            retention,
+            executed,
+            checked,
+            parallel,
+        })
     }
 
-    fn begin(&mut self) -> Result<(), LedgerError> {
-        let mut state = State::open(self.store.as_ref())?;
-        genesis::apply(&mut state, &self.genesis)?;
-        let writes = state.into_batch();
-        let mut batch = self.with_leaves(&writes);
-        batch.insert(GENESIS.to_vec(), Some(self.genesis.to_bytes()));
-        self.store.commit(&batch)?;
-        self.tree.apply(&leaves_of(&writes));
-        Ok(())
-    }
-
-    fn with_leaves(&self, writes: &Batch) -> Batch {
-        let mut batch = writes.clone();
-        for (key, value) in leaves_of(writes) {
-            batch.insert([LEAVES, &key].concat(), value.map(|v| v.to_vec()));
-        }
-        batch
-    }
-
-    fn reload(&mut self) -> Result<(), LedgerError> {
-        let end = prefix_end(LEAVES);
-        let (mut start, mut rows) = (LEAVES.to_vec(), Vec::new());
-        loop {
-            let page = self.store.range(&start, end.as_deref(), 65_536)?;
-            let Some((last, _)) = page.last() else { break };
-            start = [last.as_slice(), &[0]].concat();
-            for (key, value) in &page {
-                let key = key.get(LEAVES.len()..).and_then(|k| k.try_into().ok());
-                let value = value.as_slice().try_into().ok();
-                rows.push(key.zip(value).ok_or(LedgerError::Missing("leaf row"))?);
-            }
-        }
-        self.tree = Tree::from_leaves(rows);
-        let height = self.state()?.height();
-        if height > 0 {
-            let (block, _) = self.block(height)?.ok_or(LedgerError::Missing("newest block"))?;
-            if block.header.state_root.0 != self.tree.root() {
-                return Err(LedgerError::Root {
-                    height,
-                    found: Digest(self.tree.root()).to_string(),
-                    expected: block.header.state_root.to_string(),
-                });
-            }
-            self.tip = Some(block.header);
-        }
-        Ok(())
+    /// Has signatures checked on the caller's threads from now on.
+    pub fn set_parallel(&mut self, parallel: Arc<dyn Parallel>) {
+        self.parallel = parallel;
     }
 
     /// Adds up the whole state: held + burned = minted in every denomination. Gives the totals of
@@ -163,10 +137,7 @@ impl Ledger {
     /// [`LedgerError::Conservation`] when it does not add up.
     pub fn audit(&self) -> Result<conservation::Totals, LedgerError> {
         let books = conservation::audit_all(self.store.as_ref())?;
-        if let Some((id, totals)) = books.0.iter().find(|(_, t)| !t.is_conserved()) {
-            let (height, detail) = (self.height(), format!("denomination {id}: {totals:?}"));
-            return Err(LedgerError::Conservation { height, detail });
-        }
+        conservation::check_books(self.height(), &books)?;
         Ok(books.of(CREDITS))
     }
 
@@ -178,6 +149,11 @@ impl Ledger {
     /// The genesis.
     pub fn genesis(&self) -> &Genesis {
         &self.genesis
+    }
+
+    /// Number of keys of the state.
+    pub fn keys(&self) -> usize {
+        self.state.keys()
     }
 
     /// The committed state, to read.
@@ -202,7 +178,7 @@ impl Ledger {
 
     /// The state root.
     pub fn root(&self) -> Digest {
-        Digest(self.tree.committed_root())
+        self.state.root()
     }
 
     /// The store beneath, for the node's own rows (keys that begin with byte 2 or above).
@@ -218,18 +194,37 @@ impl Ledger {
         &mut self,
         signed: &SignedTransaction,
     ) -> Result<u64, TransactionError> {
-        let checked = &self.checked;
-        execute::check_signature(&self.genesis_hash, signed, &|id| checked.contains(id))?;
-        if self.checked.len() >= MAX_CHECKED {
-            self.checked.clear();
+        let found = self.check_signatures(std::slice::from_ref(signed));
+        if !found.first().is_some_and(|(_, right)| *right) {
+            return Err(TransactionError::Signature);
         }
-        self.checked.insert(signed.id());
         Ok(self.due_sequence(&signed.transaction.sender)?)
+    }
+
+    /// Checks signatures, on all threads that there are, and remembers those that are right; gives
+    /// the transactions' ids and whether their signatures are.
+    pub fn check_signatures(&mut self, transactions: &[SignedTransaction]) -> Vec<(Digest, bool)> {
+        let found = self.signatures(transactions);
+        for (id, _) in found.iter().filter(|(_, right)| *right) {
+            if self.checked.len() >= MAX_CHECKED {
+                self.checked.clear();
+            }
+            self.checked.insert(*id);
+        }
+        found
+    }
+
+    fn signatures(&self, transactions: &[SignedTransaction]) -> Vec<(Digest, bool)> {
+        let checked = &self.checked;
+        let is_known = |id: &Digest| checked.contains(id);
+        parallel::check(self.parallel.as_ref(), &self.genesis_hash, transactions, &is_known)
     }
 
     /// An account's next sequence number.
     pub fn due_sequence(&self, account: &AccountId) -> Result<u64, LedgerError> {
-        Ok(bank::account(&self.state()?, account)?.sequence)
+        let account = self.store.get(&keys::account(account))?;
+        let account = account.map(|bytes| Account::from_bytes(&bytes)).transpose()?;
+        Ok(account.unwrap_or_default().sequence)
     }
 
     /// Tries a transaction on the committed state and drops the result.
@@ -278,9 +273,11 @@ impl Ledger {
         transactions: &[SignedTransaction],
         mode: Mode,
     ) -> Result<Executed, BlockError> {
-        let known = |id: &Digest| self.checked.contains(id);
-        let store = self.store.as_ref();
-        execute::execute(store, &self.genesis_hash, input, transactions, mode, &known)
+        let right: Vec<bool> =
+            self.signatures(transactions).into_iter().map(|(_, right)| right).collect();
+        let view = self.store.frozen().map_err(LedgerError::from)?;
+        let store = view.as_ref();
+        execute::execute(store, &self.genesis_hash, input, transactions, mode, &right)
     }
 
     fn header(
@@ -289,8 +286,7 @@ impl Ledger {
         transactions: &[SignedTransaction],
         executed: &Executed,
     ) -> Result<Header, LedgerError> {
-        let state_root = Digest(self.tree.stage(&leaves_of(&executed.writes)));
-        self.tree.rollback();
+        let state_root = self.state.root_with(&executed.writes);
         let validators = self.state()?.validators()?.hash();
         Ok(Header {
             version: HEADER_VERSION,
@@ -383,19 +379,30 @@ impl Ledger {
             .executed
             .remove(&hash)
             .ok_or(BlockError::Header { height: block.header.height, field: "execution" })?;
-        let mut batch = self.with_leaves(&executed.writes);
-        batch.extend(with.iter().map(|(k, v)| (k.clone(), v.clone())));
-        batch.insert(at(BLOCKS, block.header.height), Some(block.to_bytes()));
-        batch.insert(at(CERTIFICATES, block.header.height), Some(certificate.to_vec()));
-        if block.header.validators != block.header.next_validators {
-            let next = executed.next_validators.to_bytes();
-            batch.insert(at(HANDOVERS, block.header.height), Some(next));
-        }
-        self.store.commit(&batch).map_err(LedgerError::from)?;
-        self.tree.apply(&leaves_of(&executed.writes));
+        let height = block.header.height;
+        let mut extra = self.prunable(height)?;
+        extra.extend(with.iter().map(|(k, v)| (k.clone(), v.clone())));
+        extra.extend(block_rows(block, certificate, &executed.next_validators));
+        self.state.commit(height, &executed.writes, self.retention.proofs, extra)?;
         self.tip = Some(block.header.clone());
         self.executed.clear();
-        Ok(executed.writes)
+        Ok(executed.writes.into_batch())
+    }
+
+    /// Removal of the oldest blocks that need not be kept once `height` is there.
+    fn prunable(&self, height: u64) -> Result<Batch, LedgerError> {
+        let mut rows = Batch::new();
+        let Some(keep) = self.retention.blocks else { return Ok(rows) };
+        let oldest = oldest_block(self.store.as_ref())?;
+        let until = (height + 1).saturating_sub(keep.max(1)).min(oldest + PRUNED_AT_ONCE);
+        for old in oldest..until {
+            rows.insert(at(BLOCKS, old), None);
+            rows.insert(at(CERTIFICATES, old), None);
+        }
+        if until > oldest {
+            rows.insert(OLDEST.to_vec(), Some(until.to_be_bytes().to_vec()));
+        }
+        Ok(rows)
     }
 
     /// The changes of the validator set above a height, in order, at most `limit`.
@@ -406,9 +413,31 @@ impl Ledger {
         stored_handovers(self.store.as_ref(), above, limit)
     }
 
+    /// Removal of all blocks, when `height` is the oldest from now on.
+    pub(crate) fn oldest_from(&self, height: u64) -> Result<Batch, LedgerError> {
+        let gone = oldest_block(self.store.as_ref())?..=self.height();
+        let gone = gone.flat_map(|old| [at(BLOCKS, old), at(CERTIFICATES, old)]);
+        let mut rows: Batch = gone.map(|key| (key, None)).collect();
+        rows.insert(OLDEST.to_vec(), Some(height.to_be_bytes().to_vec()));
+        Ok(rows)
+    }
+
+    /// Forgets the executions that were made on another state.
+    pub(crate) fn forget_executed(&mut self) {
+        self.executed.clear();
+    }
+
     /// A committed block with its certificate's bytes.
     pub fn block(&self, height: u64) -> Result<Option<(Block, Vec<u8>)>, LedgerError> {
         stored_block(self.store.as_ref(), height)
+    }
+
+    /// Height of the oldest block that is kept.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn oldest_block(&self) -> Result<u64, LedgerError> {
+        oldest_block(self.store.as_ref())
     }
 
     /// Proves a key's value, or its absence, against the newest state root.
@@ -416,20 +445,111 @@ impl Ledger {
     /// # Errors
     /// The store fails.
     pub fn prove(&self, key: &[u8]) -> Result<StateProof, LedgerError> {
-        let value = self.store.get(key)?;
-        Ok(StateProof { key: key.to_vec(), value, proof: self.tree.prove(key) })
+        self.state.prove(key)
     }
+
+    /// The oldest height that [`Ledger::prove_at`] knows.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn oldest_provable(&self) -> Result<u64, LedgerError> {
+        let first = self.store.prefix(undo::UNDO, 1)?.pop();
+        let height = first.and_then(|(key, _)| key[undo::UNDO.len()..].try_into().ok());
+        let undone = height.map_or(self.height(), |row| u64::from_be_bytes(row).saturating_sub(1));
+        let wanted = self.height().saturating_sub(self.retention.proofs);
+        Ok(undone.max(wanted).max(self.oldest_block()?))
+    }
+
+    /// Proves a key's value, or its absence, as it was after the block at `height`, against the
+    /// state root in that block's header.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotProvable`] beyond what is kept, [`LedgerError::Pruned`] when the block
+    /// itself is gone; the store fails.
+    pub fn prove_at(&self, height: u64, key: &[u8]) -> Result<StateProof, LedgerError> {
+        let (newest, oldest) = (self.height(), self.oldest_provable()?);
+        if height < oldest || height > newest {
+            return Err(LedgerError::NotProvable { asked: height, oldest, newest });
+        }
+        let (block, _) = self.block(height)?.ok_or(LedgerError::Missing("block"))?;
+        let (root, proof) = self.state.prove_at(height, newest, key)?;
+        same_root(height, root, block.header.state_root)?;
+        Ok(proof)
+    }
+}
+
+/// The rows of a block; `next` is the set that signs the one after it.
+pub(crate) fn block_rows(block: &Block, certificate: &[u8], next: &ValidatorSet) -> Batch {
+    let header = &block.header;
+    let mut rows = Batch::from([
+        (at(BLOCKS, header.height), Some(block.to_bytes())),
+        (at(CERTIFICATES, header.height), Some(certificate.to_vec())),
+    ]);
+    if header.validators != header.next_validators {
+        let certificate = Bytes(certificate.to_vec());
+        let link = Handover { header: header.clone(), certificate, validators: next.clone() };
+        rows.extend(handover_rows(&[link]));
+    }
+    rows
+}
+
+/// The rows of changes of the validator set; they outlive their blocks.
+pub(crate) fn handover_rows(links: &[Handover]) -> Batch {
+    let row = |link: &Handover| (at(HANDOVERS, link.header.height), Some(link.to_bytes()));
+    links.iter().map(row).collect()
+}
+
+/// Writes the genesis state.
+fn begin(store: &Arc<dyn Store>, genesis: &Genesis) -> Result<(), LedgerError> {
+    let mut state = State::open(store.as_ref())?;
+    genesis::apply(&mut state, genesis)?;
+    let writes = WriteSet::new(store.as_ref(), state.into_batch())?;
+    let extra = Batch::from([(GENESIS.to_vec(), Some(genesis.to_bytes()))]);
+    let (mut state, _) = StateTree::load(store.clone())?;
+    state.commit(0, &writes, 0, extra)?;
+    Ok(())
+}
+
+/// The newest block's header, if its root is that of the state.
+fn tip(store: &dyn Store, state: &StateTree) -> Result<Option<Header>, LedgerError> {
+    let height = State::open(store)?.height();
+    if height == 0 {
+        return Ok(None);
+    }
+    let (block, _) = stored_block(store, height)?.ok_or(LedgerError::Missing("newest block"))?;
+    same_root(height, state.root(), block.header.state_root)?;
+    Ok(Some(block.header))
+}
+
+fn same_root(height: u64, found: Digest, expected: Digest) -> Result<(), LedgerError> {
+    if found == expected {
+        return Ok(());
+    }
+    let (found, expected) = (found.to_string(), expected.to_string());
+    Err(LedgerError::Root { height, found, expected })
+}
+
+fn oldest_block(store: &dyn Store) -> Result<u64, LedgerError> {
+    let Some(row) = store.get(OLDEST)? else { return Ok(1) };
+    let row = row.try_into().map_err(|_| LedgerError::Missing("height of the oldest block"))?;
+    Ok(u64::from_be_bytes(row))
 }
 
 /// A committed block of a store with its certificate, by height.
 ///
 /// # Errors
-/// The store fails, or what it holds is damaged.
+/// [`LedgerError::Pruned`] for a block below the oldest kept; the store fails, or what it holds is
+/// damaged.
 pub fn stored_block(
     store: &dyn Store,
     height: u64,
 ) -> Result<Option<(Block, Vec<u8>)>, LedgerError> {
-    let Some(block) = store.get(&at(BLOCKS, height))? else { return Ok(None) };
+    let Some(block) = store.get(&at(BLOCKS, height))? else {
+        let oldest = oldest_block(store)?;
+        let pruned = height > 0 && height < oldest;
+        let error = LedgerError::Pruned { asked: height, oldest };
+        return if pruned { Err(error) } else { Ok(None) };
+    };
     let certificate = store.get(&at(CERTIFICATES, height))?;
     let certificate = certificate.ok_or(LedgerError::Missing("certificate"))?;
     Ok(Some((Block::from_bytes(&block)?, certificate)))
@@ -446,13 +566,5 @@ pub fn stored_handovers(
 ) -> Result<Vec<Handover>, LedgerError> {
     let (start, end) = (at(HANDOVERS, above.saturating_add(1)), prefix_end(HANDOVERS));
     let rows = store.range(&start, end.as_deref(), limit)?;
-    let handover = |(key, value): (Vec<u8>, Vec<u8>)| {
-        let height = key.get(HANDOVERS.len()..).and_then(|k| k.try_into().ok());
-        let height = u64::from_be_bytes(height.ok_or(LedgerError::Missing("handover"))?);
-        let found = stored_block(store, height)?;
-        let (block, certificate) = found.ok_or(LedgerError::Missing("block"))?;
-        let validators = ValidatorSet::from_bytes(&value)?;
-        Ok(Handover { header: block.header, certificate: Bytes(certificate), validators })
-    };
-    rows.into_iter().map(handover).collect()
+    rows.iter().map(|(_, value)| Ok(Handover::from_bytes(value)?)).collect()
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use anthill_store::{Batch, Store, prefix_end};
+use anthill_store::{Store, prefix_end};
 use anthill_types::bank::{Balance, CREDITS, Denomination, EscrowRecord};
 use anthill_types::channel::ChannelRecord;
 use anthill_types::governance::Proposal;
@@ -16,6 +16,7 @@ use anthill_types::state::{Account, NodeRecord, Supply, TaskRecord};
 use anthill_types::{Amount, Wire, keys};
 
 use crate::error::LedgerError;
+use crate::state_tree::WriteSet;
 
 /// Held and burned units on one side, minted on the other.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -60,7 +61,7 @@ impl Books {
         sum(&mut totals.burned, burned)
     }
 
-    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), LedgerError> {
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), LedgerError> {
         let under = |prefix: &str| key.starts_with(prefix.as_bytes());
         if under(keys::ACCOUNTS) {
             self.hold(CREDITS, Account::from_bytes(value)?.balance)
@@ -106,11 +107,11 @@ fn number(key: &[u8], prefix: &str) -> Result<u64, LedgerError> {
 ///
 /// # Errors
 /// [`LedgerError::Conservation`] when they do not.
-pub fn check_writes(store: &dyn Store, height: u64, writes: &Batch) -> Result<(), LedgerError> {
+pub fn check_writes(height: u64, writes: &WriteSet) -> Result<(), LedgerError> {
     let (mut before, mut after) = (Books::default(), Books::default());
-    for (key, new) in writes.iter() {
-        if let Some(old) = store.get(key)? {
-            before.add(key, &old)?;
+    for (key, old, new) in writes.changes() {
+        if let Some(old) = old {
+            before.add(key, old)?;
         }
         if let Some(new) = new {
             after.add(key, new)?;
@@ -129,6 +130,20 @@ pub fn check_writes(store: &dyn Store, height: u64, writes: &Batch) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Checks that a whole state adds up, in every denomination.
+///
+/// # Errors
+/// [`LedgerError::Conservation`] when it does not.
+pub fn check_books(height: u64, books: &Books) -> Result<(), LedgerError> {
+    match books.0.iter().find(|(_, totals)| !totals.is_conserved()) {
+        Some((id, totals)) => {
+            let detail = format!("denomination {id}: {totals:?}");
+            Err(LedgerError::Conservation { height, detail })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Adds up the whole state: the totals of credits.

@@ -145,6 +145,24 @@ pub enum LedgerError {
     /// The genesis has a parameter that cannot be.
     #[error("genesis: {0}")]
     Param(#[from] anthill_types::params::ParamError),
+    /// A proof of a height whose undo rows are gone, or that is not there yet.
+    #[error("height {asked} cannot be proved: this node can prove {oldest} to {newest}")]
+    NotProvable {
+        /// The height asked for.
+        asked: u64,
+        /// The oldest that can be proved.
+        oldest: u64,
+        /// The newest block.
+        newest: u64,
+    },
+    /// A block that this node no longer keeps, or never had.
+    #[error("block {asked} is not kept here: this node keeps blocks from {oldest} on; ask another")]
+    Pruned {
+        /// The height asked for.
+        asked: u64,
+        /// The oldest block here.
+        oldest: u64,
+    },
     /// The stored rows and the stored root differ.
     #[error(
         "the state's rows give root {found}, but block {height} says {expected}: restore from a backup"

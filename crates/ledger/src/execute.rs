@@ -1,7 +1,7 @@
 //! One block on one state: beacon, transactions, agenda, epoch, windows.
 
 use anthill_identity as identity;
-use anthill_store::{Batch, Store};
+use anthill_store::Store;
 use anthill_types::hash::sha3;
 use anthill_types::state::Phase;
 use anthill_types::{
@@ -11,6 +11,7 @@ use anthill_types::{
 
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::state::State;
+use crate::state_tree::WriteSet;
 use crate::{bank, conservation, dispatch, doubt, epochs, nodes, settle, staking, tasks};
 
 /// Most agenda entries handled in one block; the rest follow in the next.
@@ -35,7 +36,7 @@ pub struct BlockInput {
 #[derive(Clone, Debug)]
 pub struct Executed {
     /// All writes.
-    pub writes: Batch,
+    pub writes: WriteSet,
     /// TLR after the block, for its header.
     pub tlr: Digest,
     /// The set that signs the next block.
@@ -55,7 +56,7 @@ pub enum Mode {
 
 /// Executes a block's contents on the committed state; writes nothing to the store.
 ///
-/// `is_known` tells whether a transaction's signature was checked before (by its id).
+/// `signed_right` says of each transaction whether its signature is right.
 ///
 /// # Errors
 /// [`BlockError`] when a header input or, in [`Mode::Verify`], a transaction is wrong.
@@ -65,14 +66,18 @@ pub fn execute(
     input: &BlockInput,
     transactions: &[SignedTransaction],
     mode: Mode,
-    is_known: &dyn Fn(&Digest) -> bool,
+    signed_right: &[bool],
 ) -> Result<Executed, BlockError> {
     let mut state = State::open(store)?;
     begin(&mut state, input)?;
     let mut applied = Vec::with_capacity(transactions.len());
     for (index, signed) in transactions.iter().enumerate() {
-        let result = check_signature(genesis, signed, is_known)
-            .and_then(|()| state.attempt(|s| apply(s, genesis, signed)));
+        let right = signed_right.get(index).copied().unwrap_or(false);
+        let result = if right {
+            state.attempt(|s| apply(s, genesis, signed))
+        } else {
+            Err(TransactionError::Signature)
+        };
         match (result, mode) {
             (Ok(()), _) => applied.push(index),
             (Err(TransactionError::Ledger(e)), _) => return Err(e.into()),
@@ -87,8 +92,8 @@ pub fn execute(
     settle::close_windows(&mut state)?;
     let tlr = state.chain().tlr;
     let next_validators = state.validators()?;
-    let writes = state.into_batch();
-    conservation::check_writes(store, input.height, &writes)?;
+    let writes = WriteSet::new(store, state.into_batch()).map_err(LedgerError::from)?;
+    conservation::check_writes(input.height, &writes)?;
     Ok(Executed { writes, tlr, next_validators, applied })
 }
 
@@ -137,13 +142,12 @@ pub fn next_beacon(previous: &BeaconValue, reveal: &BeaconValue) -> BeaconValue 
     BeaconValue(sha3(&[b"beacon", &previous.0, &reveal.0]))
 }
 
-/// Checks a transaction's signature, unless it was checked before.
-pub fn check_signature(
+/// Checks a transaction's signature.
+pub(crate) fn verify(
     genesis: &GenesisHash,
     signed: &SignedTransaction,
-    is_known: &dyn Fn(&Digest) -> bool,
 ) -> Result<(), TransactionError> {
-    if is_known(&signed.id()) || anthill_types::planted!(SkipTransactionSignature) {
+    if anthill_types::planted!(SkipTransactionSignature) {
         return Ok(());
     }
     let body = signed.transaction.to_bytes();
@@ -199,14 +203,16 @@ fn take_sequence(
         account.sequence =
             account.sequence.checked_add(taken).ok_or(LedgerError::Overflow("sequence"))?;
     }
-    state.put(keys::account(sender), &account)?;
     if matches!(transaction.body, Body::Admit(_) | Body::Offer { .. }) {
-        return Ok(());
+        return Ok(state.put(keys::account(sender), &account)?);
     }
     let bytes = signed.to_bytes().len() as u128;
-    let fee = Amount(bytes * u128::from(state.params()?.base_fee));
-    bank::withdraw(state, sender, fee, "the transaction fee")?;
-    Ok(bank::burn(state, fee)?)
+    let needed = Amount(bytes * u128::from(state.params()?.base_fee));
+    let (what, has) = ("the transaction fee", account.balance);
+    let rest = has.checked_sub(needed);
+    account.balance = rest.ok_or(TransactionError::Insufficient { what, needed, has })?;
+    state.put(keys::account(sender), &account)?;
+    Ok(bank::burn(state, needed)?)
 }
 
 /// Applies each duty by itself: those whose time is over are passed by, and the transaction is

@@ -1,5 +1,7 @@
 //! Typed access to the state that a block is executed on.
 
+use std::cell::OnceCell;
+
 use anthill_store::{Batch, Overlay, Row, Store};
 use anthill_types::state::{ChainState, NodeRecord, TaskRecord};
 use anthill_types::{
@@ -15,6 +17,8 @@ pub const MAX_NODES: usize = 100_000;
 pub struct State<'a> {
     overlay: Overlay<'a>,
     chain: ChainState,
+    /// Every fee asks for them: they are read once.
+    params: OnceCell<ChainParams>,
 }
 
 impl<'a> State<'a> {
@@ -23,7 +27,8 @@ impl<'a> State<'a> {
     /// # Errors
     /// The store fails, or a value is damaged.
     pub fn open(store: &'a dyn Store) -> Result<Self, LedgerError> {
-        let mut state = Self { overlay: Overlay::new(store), chain: ChainState::default() };
+        let (overlay, params) = (Overlay::new(store), OnceCell::new());
+        let mut state = Self { overlay, chain: ChainState::default(), params };
         state.chain = state.get::<ChainState>(&keys::chain())?.unwrap_or_default();
         Ok(state)
     }
@@ -55,6 +60,9 @@ impl<'a> State<'a> {
 
     /// Writes a value.
     pub fn put<T: Wire>(&mut self, key: Vec<u8>, value: &T) -> Result<(), LedgerError> {
+        if key == keys::params() {
+            self.params.take();
+        }
         self.overlay.put(key, value.to_bytes());
         Ok(())
     }
@@ -85,10 +93,14 @@ impl<'a> State<'a> {
         change: impl FnOnce(&mut State<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let (result, writes) = {
-            let mut child = State { overlay: self.overlay.child(), chain: self.chain.clone() };
+            let (chain, params) = (self.chain.clone(), self.params.clone());
+            let mut child = State { overlay: self.overlay.child(), chain, params };
             let result = change(&mut child)?;
             (result, child.overlay.into_batch())
         };
+        if writes.contains_key(&keys::params()) {
+            self.params.take();
+        }
         self.overlay.absorb(writes);
         Ok(result)
     }
@@ -100,7 +112,12 @@ impl<'a> State<'a> {
 
     /// The parameters in force.
     pub fn params(&self) -> Result<ChainParams, LedgerError> {
-        self.get(&keys::params())?.ok_or(LedgerError::Missing("parameters"))
+        if let Some(params) = self.params.get() {
+            return Ok(params.clone());
+        }
+        let params: ChainParams =
+            self.get(&keys::params())?.ok_or(LedgerError::Missing("parameters"))?;
+        Ok(self.params.get_or_init(|| params).clone())
     }
 
     /// A node by its transport key.

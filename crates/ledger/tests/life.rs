@@ -360,8 +360,10 @@ fn a_reopened_ledger_is_the_same_and_damage_is_noticed() {
         anthill_ledger::Ledger::open(store.clone(), other),
         Err(LedgerError::OtherChain { .. })
     ));
-    let leaf = store.prefix(b"\x01leaf/", 1).unwrap().remove(0);
-    store.commit(&Batch::from([(leaf.0, Some(vec![0; 32]))])).unwrap();
+    let row = store.prefix(b"/kv/task/id/", 1).unwrap().remove(0);
+    let mut other = anthill_types::state::TaskRecord::from_bytes(&row.1).unwrap();
+    other.submitted_at += 1;
+    store.commit(&Batch::from([(row.0, Some(other.to_bytes()))])).unwrap();
     assert!(matches!(
         anthill_ledger::Ledger::open(store, town.ledger.genesis().clone()),
         Err(LedgerError::Root { .. })

@@ -200,6 +200,10 @@ impl Driver {
                     self.shared.publish_block(&block, &writes);
                     self.shared.metrics.block(&block);
                 }
+                Effect::Adopted(block) => {
+                    tracing::info!(height = block.header.height, "starts from a peer's state");
+                    self.publish_status();
+                }
                 Effect::Evidence(_) => self.shared.metrics.evidence(),
             }
         }

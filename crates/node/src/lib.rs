@@ -27,9 +27,10 @@ pub mod setup;
 pub mod shared;
 pub mod state_file;
 pub mod tasks;
+pub mod threads;
 pub mod units;
 pub mod views;
-pub mod workers;
+mod workers;
 
 pub use anthill_sandbox as sandbox;
 pub use config::Config;

@@ -64,7 +64,8 @@ impl Node {
         let store: Arc<dyn Store> = Arc::new(state_file::open(&home, options.accept_lost_state)?);
         // The validator's may be new by now.
         let keys = home.keys()?;
-        let ledger = Ledger::open(store.clone(), genesis.clone())?;
+        let mut ledger = Ledger::open(store.clone(), genesis.clone())?;
+        ledger.set_parallel(Arc::new(crate::threads::Cores::default()));
         // The API's port first: it is the commonest thing to be taken, and cheap to give back.
         let listener = crate::http::bind(config.http()).await?;
         let permissions = Arc::new(Permissions::default());

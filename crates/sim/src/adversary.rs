@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anthill_consensus::catch_up_message;
 use anthill_consensus::certificate::{Certificate, PRECOMMIT, PREVOTE, vote_bytes};
-use anthill_engine::wire::{Blocks, CommittedBlock, Frame};
+use anthill_engine::wire::{Blocks, CommittedBlock, Frame, Offer, Request, SnapshotPart, StateRow};
 use anthill_identity::KeyPair;
 use anthill_types::hash::sha3;
 use anthill_types::state::{Phase, TaskRecord, TaskResult};
@@ -353,7 +353,50 @@ impl World {
     }
 
     /// A forger's answer to a request for blocks.
-    pub(crate) fn forge_answer(&mut self, node: usize, reply: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn forge_answer(
+        &mut self,
+        node: usize,
+        request: &Request,
+        reply: Vec<u8>,
+    ) -> Vec<u8> {
+        match request {
+            Request::Blocks { .. } => self.forge_blocks(node, reply),
+            _ if self.nodes[node].role != Role::Forger || self.healed => reply,
+            _ => self.forge_snapshot(reply),
+        }
+    }
+
+    /// A forger's answer to a request for a state: nothing of it, or some of it wrong.
+    fn forge_snapshot(&mut self, reply: Vec<u8>) -> Vec<u8> {
+        let choice = self.adversary.rng.below(6);
+        let altered = match Offer::from_bytes(&reply) {
+            Ok(Offer::Ready { mut committed, links }) => {
+                match choice {
+                    0 => committed.block.0.truncate(9),
+                    1 => empty(&mut committed),
+                    // Now and then all is right, and a part is not.
+                    2 | 3 => return reply,
+                    _ => thin(&mut committed),
+                }
+                Offer::Ready { committed, links }.to_bytes()
+            }
+            _ => match SnapshotPart::from_bytes(&reply) {
+                Ok(SnapshotPart::Rows(mut rows)) => {
+                    alter_rows(&mut rows, choice);
+                    SnapshotPart::Rows(rows).to_bytes()
+                }
+                Ok(SnapshotPart::Split(mut hashes)) => {
+                    hashes.reverse();
+                    SnapshotPart::Split(hashes).to_bytes()
+                }
+                _ => return reply,
+            },
+        };
+        self.marks.hit("sync: a wrong snapshot");
+        altered
+    }
+
+    fn forge_blocks(&mut self, node: usize, reply: Vec<u8>) -> Vec<u8> {
         let old = self.old_block(node);
         if self.nodes[node].role != Role::Forger || self.healed {
             self.marks.hit("sync: blocks fetched");
@@ -415,6 +458,21 @@ impl World {
         let signed =
             self.nodes[node].sign(&self.genesis, key, Transaction { sender, sequence, body });
         Frame::Transactions(vec![signed]).to_bytes().into()
+    }
+}
+
+/// One row less, one twice, two in the wrong order, or a name that is somebody else's.
+fn alter_rows(rows: &mut Vec<StateRow>, choice: u64) {
+    match choice {
+        0 => drop(rows.pop()),
+        1 => rows.extend(rows.first().cloned()),
+        2 => rows.reverse(),
+        _ => {
+            let admission = rows.iter_mut().find(|row| row.value.0.len() == 32);
+            if let Some(byte) = admission.and_then(|row| row.value.0.first_mut()) {
+                *byte ^= 1;
+            }
+        }
     }
 }
 

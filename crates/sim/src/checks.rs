@@ -25,7 +25,8 @@ use crate::world::World;
 
 /// What is known of the chain, built up from the first commit of each height.
 pub struct Checks {
-    pub(crate) validators: BTreeMap<[u8; 32], u64>,
+    /// Who signs, by the first height from which they do.
+    pub(crate) validators: BTreeMap<u64, BTreeMap<[u8; 32], u64>>,
     /// Hash of the set that signs the next block.
     pub(crate) set: Digest,
     /// All nodes as the state has them.
@@ -33,6 +34,8 @@ pub struct Checks {
     /// What governance has decided so far.
     pub(crate) decided: Decided,
     blocks: BTreeMap<u64, (BlockHash, Digest)>,
+    /// Blocks of states that were taken over.
+    adopted: BTreeMap<u64, (BlockHash, Digest)>,
     transactions: BTreeSet<Digest>,
     /// Transactions that honest nodes have made.
     made: BTreeSet<Digest>,
@@ -51,11 +54,12 @@ impl Checks {
     pub fn new(genesis: &Genesis) -> Self {
         let validators = genesis.validator_set().powers().into_iter().collect();
         Self {
-            validators,
+            validators: BTreeMap::from([(0, validators)]),
             set: genesis.validator_set().hash(),
             nodes: BTreeMap::new(),
             decided: Decided::new(genesis),
             blocks: BTreeMap::new(),
+            adopted: BTreeMap::new(),
             transactions: BTreeSet::new(),
             made: BTreeSet::new(),
             paid: BTreeSet::new(),
@@ -99,16 +103,18 @@ impl Checks {
         }
         let Certificate { height, round, .. } = certificate;
         let message = vote_bytes(&genesis.hash().0, PRECOMMIT, height, round, Some(&hash));
+        let newest = self.validators.range(..=height).next_back();
+        let validators = newest.map(|(_, set)| set).ok_or("has no validators")?;
         let (mut seen, mut power) = (BTreeSet::new(), 0u128);
         for (key, signature) in &certificate.signatures {
-            let own = self.validators.get(key).ok_or("is signed by a stranger")?;
+            let own = validators.get(key).ok_or("is signed by a stranger")?;
             anthill_identity::verify_bytes(key, &message, signature)
                 .map_err(|_| "carries a wrong signature")?;
             if seen.insert(*key) {
                 power += u128::from(*own);
             }
         }
-        let total: u128 = self.validators.values().map(|p| u128::from(*p)).sum();
+        let total: u128 = validators.values().map(|p| u128::from(*p)).sum();
         if power * 3 <= total * 2 {
             return Err(format!("has {power} of {total}"));
         }
@@ -150,8 +156,34 @@ impl World {
         }
     }
 
+    /// A node says that it has taken over a state.
+    pub(crate) fn adopted(&mut self, node: usize, block: &Block) {
+        let (height, hash) = (block.header.height, block.header.hash());
+        self.trace.fold(self.now, node, 7, &hash.0);
+        self.note(Some(node), || format!("takes over the state of height {height}"));
+        if !self.nodes[node].is_sound() {
+            return;
+        }
+        self.marks.hit("sync: a state taken over");
+        self.nodes[node].told_height = height;
+        let entry = (hash, block.header.state_root);
+        let known = self.checks.blocks.get(&height).copied();
+        // A dishonest node may know a block before the honest ones.
+        self.checks.adopted.insert(height, entry);
+        let other =
+            known.is_some_and(|known| known != entry).then(|| "is another block".to_string());
+        let problems = [other, self.check_certificate(node, block), self.check_totals(node)];
+        for problem in problems.into_iter().flatten() {
+            self.breaks(format!("the state of height {height} that node {node} took: {problem}"));
+        }
+    }
+
     fn first_commit(&mut self, node: usize, block: &Block, writes: &Batch) {
         let (height, root) = (block.header.height, block.header.state_root);
+        let adopted = self.checks.adopted.get(&height);
+        if adopted.is_some_and(|entry| *entry != (block.header.hash(), root)) {
+            self.breaks(format!("a state of another block {height} was taken over"));
+        }
         self.checks.blocks.insert(height, (block.header.hash(), root));
         let problems = [
             self.check_certificate(node, block),
@@ -375,7 +407,9 @@ impl World {
             self.marks.hit("start: votes replayed");
         }
         // What was committed and not told yet (a crash between two effects).
-        let missed: Vec<u64> = (told + 1..=height).collect();
+        // Of a state that was taken over, the newest block alone is there.
+        let oldest = process.engine.ledger().oldest_block().unwrap_or(1);
+        let missed: Vec<u64> = ((told + 1).max(oldest)..=height).collect();
         for height in missed {
             self.recommit(node, height);
         }

@@ -54,7 +54,7 @@ impl Store for SimStore {
         if lost { error } else { Ok(()) }
     }
 
-    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
+    fn frozen(&self) -> Result<Box<dyn Store>, StoreError> {
         self.inner.frozen()
     }
 }

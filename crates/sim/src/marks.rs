@@ -34,7 +34,7 @@ pub const FAULTS: [&str; 26] = [
 ];
 
 /// Branches of the protocol that a campaign must have taken.
-pub const BRANCHES: [&str; 62] = [
+pub const BRANCHES: [&str; 64] = [
     "role: liar",
     "role: liar about the cost alone",
     "role: colluding liar",
@@ -74,6 +74,8 @@ pub const BRANCHES: [&str; 62] = [
     "start: from an empty disk",
     "sync: blocks fetched",
     "sync: a wrong answer",
+    "sync: a state taken over",
+    "sync: a wrong snapshot",
     "consensus: evidence",
     "epoch: closed",
     "transaction: refused",

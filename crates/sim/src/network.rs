@@ -122,13 +122,13 @@ impl World {
     }
 
     pub(crate) fn answer(&mut self, node: usize, from: (usize, u32), bytes: &[u8]) {
-        let Some(process) = &self.nodes[node].process else { return };
+        let Some(process) = &mut self.nodes[node].process else { return };
         let Ok(request) = Request::from_bytes(bytes) else { return self.no_answer(from, node) };
         let reply = match process.engine.answer(&request) {
             Ok(reply) => reply,
             Err(_) => return self.no_answer(from, node),
         };
-        let reply = self.forge_answer(node, reply);
+        let reply = self.forge_answer(node, &request, reply);
         match self.travel(node, from.0).and_then(|delays| delays.first().copied()) {
             Some((delay, corrupt)) => {
                 let reply = if corrupt { self.corrupt(&reply).to_vec() } else { reply };

@@ -19,6 +19,9 @@ use crate::rng::Rng;
 /// The time at which every run begins, milliseconds since the Unix epoch.
 pub const BASE_MS: u64 = 1_700_000_000_000;
 
+/// Blocks that a newcomer may be behind before it takes a whole state.
+const SNAPSHOT_ABOVE: u64 = 12;
+
 /// The process of a node.
 pub struct Process {
     /// The node's own code.
@@ -105,7 +108,8 @@ impl Node {
         // A free-rider has lost the chain that it committed to, and reveals nothing until it renews.
         let lost = self.role == Role::FreeRider;
         let beacon_length = plan.beacon_length / if lost { 2 } else { 1 };
-        let settings = Settings { beacon_length, ..Settings::default() };
+        let settings =
+            Settings { beacon_length, snapshot_above: SNAPSHOT_ABOVE, ..Settings::default() };
         let engine = Engine::new(ledger, self.signers.clone(), settings, now_ms)?;
         self.life += 1;
         self.process = Some(Process { engine, wake: None, peers: BTreeSet::new() });

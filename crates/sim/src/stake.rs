@@ -26,6 +26,7 @@ impl World {
         if set.hash() != next_validators || !set.validators.is_sorted_by(|a, b| a.key < b.key) {
             return Some("the next set is not the one that the header names".into());
         }
+        let before = self.checks.validators.last_key_value().map(|(_, set)| set);
         for validator in &set.validators {
             let of = |n: &&NodeRecord| n.validator == validator.key;
             let Some(node) = self.checks.nodes.values().find(of) else {
@@ -36,11 +37,12 @@ impl World {
             if u128::from(validator.power) != stake || !node.validates || jailed {
                 return Some(format!("{validator:?} may not validate: {node:?}"));
             }
-            if !self.checks.validators.contains_key(&validator.key.0) {
+            if before.is_none_or(|set| !set.contains_key(&validator.key.0)) {
                 self.marks.hit("set: entered");
             }
         }
-        self.checks.validators = set.powers().into_iter().collect();
+        let from = block.header.height + 1;
+        self.checks.validators.insert(from, set.powers().into_iter().collect());
         self.checks.set = next_validators;
         None
     }

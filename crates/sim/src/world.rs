@@ -442,6 +442,7 @@ impl World {
                 self.committed(node, &block, &writes);
                 self.undersell(node);
             }
+            Effect::Adopted(block) => self.adopted(node, &block),
             Effect::Evidence(evidence) => self.accused(&evidence),
         }
     }

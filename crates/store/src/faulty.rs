@@ -141,7 +141,7 @@ impl<S: Store> Store for FaultyStore<S> {
         }
     }
 
-    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
+    fn frozen(&self) -> Result<Box<dyn Store>, StoreError> {
         self.read(|inner| inner.frozen().map(|_| ()))?;
         self.inner.frozen()
     }

@@ -61,11 +61,11 @@ pub trait Store: Send + Sync {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
 
     /// The rows as they are now, unmoved by later commits: for reading values that belong together.
-    /// It is no place to commit to.
+    /// It is no place to commit to, and holds the room of what is replaced meanwhile: let it go soon.
     ///
     /// # Errors
     /// What the back-end reports.
-    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError>;
+    fn frozen(&self) -> Result<Box<dyn Store>, StoreError>;
 
     /// At most `limit` rows whose keys begin with `prefix`.
     ///
@@ -89,7 +89,7 @@ macro_rules! forward {
             fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
                 (**self).commit(batch)
             }
-            fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
+            fn frozen(&self) -> Result<Box<dyn Store>, StoreError> {
                 (**self).frozen()
             }
         }

@@ -3,12 +3,15 @@
 use crate::{Batch, Row, Store, StoreError, check};
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// A [`Store`] in memory; it survives nothing.
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A [`Store`] in memory; it survives nothing. A frozen view costs nothing until the next commit,
+/// which then copies the rows.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    rows: RwLock<BTreeMap<Vec<u8>, Vec<u8>>>,
+    rows: RwLock<Arc<Rows>>,
 }
 
 impl MemoryStore {
@@ -19,6 +22,10 @@ impl MemoryStore {
 
     /// All rows, for comparing and for snapshots.
     pub fn snapshot(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.shared().as_ref().clone()
+    }
+
+    fn shared(&self) -> Arc<Rows> {
         self.rows.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -45,7 +52,8 @@ impl Store for MemoryStore {
 
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         check(batch)?;
-        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        let rows = Arc::make_mut(&mut shared);
         for (key, value) in batch {
             match value {
                 Some(value) => rows.insert(key.clone(), value.clone()),
@@ -55,7 +63,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
-        Ok(Box::new(Self { rows: RwLock::new(self.snapshot()) }))
+    fn frozen(&self) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(Self { rows: RwLock::new(self.shared()) }))
     }
 }

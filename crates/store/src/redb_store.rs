@@ -11,6 +11,7 @@ use std::io::ErrorKind;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("state");
 
@@ -24,7 +25,7 @@ pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
 #[derive(Debug)]
 pub struct RedbStore {
     database: Database,
-    place: String,
+    place: Arc<str>,
 }
 
 impl RedbStore {
@@ -95,7 +96,7 @@ impl RedbStore {
             Err(DatabaseError::Storage(StorageError::Corrupted(detail)))
         });
         let database = opened.map_err(|error| from_database(&place, error))?;
-        let store = Self { database, place };
+        let store = Self { database, place: place.into() };
         let missing = match store.begin_read()?.open_table(ROWS) {
             Ok(_) => false,
             Err(TableError::TableDoesNotExist(_)) => true,
@@ -144,7 +145,9 @@ impl RedbStore {
     fn table(&self, error: TableError) -> StoreError {
         match error {
             TableError::Storage(error) => self.storage(error),
-            other => StoreError::Corrupted { place: self.place.clone(), detail: other.to_string() },
+            other => {
+                StoreError::Corrupted { place: self.place.to_string(), detail: other.to_string() }
+            }
         }
     }
 
@@ -157,7 +160,7 @@ impl RedbStore {
     }
 
     fn other(&self, error: &dyn std::fmt::Display) -> StoreError {
-        StoreError::Io { place: self.place.clone(), detail: error.to_string() }
+        StoreError::Io { place: self.place.to_string(), detail: error.to_string() }
     }
 }
 
@@ -180,28 +183,33 @@ impl Store for RedbStore {
         if batch.is_empty() { Ok(()) } else { self.write(batch) }
     }
 
-    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
+    fn frozen(&self) -> Result<Box<dyn Store>, StoreError> {
         Ok(Box::new(Frozen::new(self)?))
     }
 }
 
 /// One read transaction: what was committed when it began, whatever is committed since.
-struct Frozen<'a> {
-    table: ReadOnlyTable<&'static [u8], &'static [u8]>,
-    store: &'a RedbStore,
+#[derive(Clone)]
+struct Frozen {
+    table: Arc<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    place: Arc<str>,
 }
 
-impl<'a> Frozen<'a> {
-    fn new(store: &'a RedbStore) -> Result<Self, StoreError> {
+impl Frozen {
+    fn new(store: &RedbStore) -> Result<Self, StoreError> {
         let transaction = store.begin_read()?;
         let table = transaction.open_table(ROWS).map_err(|error| store.table(error))?;
-        Ok(Self { table, store })
+        Ok(Self { table: Arc::new(table), place: store.place.clone() })
+    }
+
+    fn storage(&self, error: StorageError) -> StoreError {
+        from_storage(&self.place, error)
     }
 }
 
-impl Store for Frozen<'_> {
+impl Store for Frozen {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.table.get(key).map_err(|error| self.store.storage(error))?;
+        let found = self.table.get(key).map_err(|error| self.storage(error))?;
         Ok(found.map(|value| value.value().to_vec()))
     }
 
@@ -217,22 +225,22 @@ impl Store for Frozen<'_> {
         let bounds = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
         let found = self.table.range::<&[u8]>(bounds);
         found
-            .map_err(|error| self.store.storage(error))?
+            .map_err(|error| self.storage(error))?
             .take(limit)
             .map(|row| match row {
                 Ok((key, value)) => Ok((key.value().to_vec(), value.value().to_vec())),
-                Err(error) => Err(self.store.storage(error)),
+                Err(error) => Err(self.storage(error)),
             })
             .collect()
     }
 
     fn commit(&self, _: &Batch) -> Result<(), StoreError> {
         let detail = "a frozen view takes no writes".to_owned();
-        Err(StoreError::Denied { place: self.store.place.clone(), detail })
+        Err(StoreError::Denied { place: self.place.to_string(), detail })
     }
 
-    fn frozen(&self) -> Result<Box<dyn Store + '_>, StoreError> {
-        Ok(Box::new(self))
+    fn frozen(&self) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(self.clone()))
     }
 }
 

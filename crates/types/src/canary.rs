@@ -104,6 +104,10 @@ mod on {
         SnowmanSignTwice,
         /// a Snowman validator signs before any poll has given it confidence
         SnowmanIgnoreConfidence,
+        /// the rows of a snapshot are not compared with the root
+        SkipSnapshotRoot,
+        /// the certificate of a snapshot's block is not checked
+        SkipSnapshotCertificate,
     }
 
     thread_local! {

@@ -495,7 +495,13 @@ pub struct SignedTransaction {
 impl SignedTransaction {
     /// SHA3-256 of the canonical bytes: the transaction's name.
     pub fn id(&self) -> Digest {
-        Digest(sha3(&[&self.to_bytes()]))
+        self.name().0
+    }
+
+    /// Its id and the length of its canonical bytes.
+    pub fn name(&self) -> (Digest, usize) {
+        let bytes = self.to_bytes();
+        (Digest(sha3(&[&bytes])), bytes.len())
     }
 }
 

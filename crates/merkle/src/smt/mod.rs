@@ -7,16 +7,20 @@
 //!
 //! ICS23 cannot express an empty key or an empty value: do not store either.
 
+mod preview;
 mod proof;
 mod tree;
+mod view;
 
 #[cfg(feature = "ics23")]
 mod to_ics23;
 
+pub use preview::subtree_root;
 pub use proof::{Claim, MAX_PROOF_BYTES, Proof, ProofError};
 #[cfg(feature = "ics23")]
 pub use to_ics23::{Preimage, spec as ics23_spec};
 pub use tree::{Tree, TreeStats};
+pub use view::{View, fold};
 
 use crate::Hash;
 use sha2::{Digest as _, Sha256};

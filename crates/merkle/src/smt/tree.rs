@@ -4,30 +4,30 @@
 //! [`Tree::commit`]; [`Tree::rollback`] therefore costs no hashing.
 
 use super::{
-    Claim, Hash, KeyHash, PLACEHOLDER, Proof, Root, ValueHash, bit, inner_hash, leaf_hash,
+    Hash, KeyHash, MAX_DEPTH, PLACEHOLDER, Proof, Root, ValueHash, bit, inner_hash, leaf_hash,
 };
 
 /// Reference to a node: [`EMPTY`], or an index with [`LEAF`] set for leaves.
-type Ref = u32;
-const EMPTY: Ref = u32::MAX;
+pub(super) type Ref = u32;
+pub(super) const EMPTY: Ref = u32::MAX;
 const LEAF: u32 = 1 << 31;
 
 #[derive(Debug, Clone)]
-struct Leaf {
-    key: KeyHash,
-    value: ValueHash,
+pub(super) struct Leaf {
+    pub(super) key: KeyHash,
+    pub(super) value: ValueHash,
     hash: Hash,
 }
 
 #[derive(Debug, Clone)]
-struct Inner {
+pub(super) struct Inner {
     hash: Hash,
-    left: Ref,
-    right: Ref,
+    pub(super) left: Ref,
+    pub(super) right: Ref,
 }
 
 /// A change of one key: its new value hash, or `None` to delete it.
-type Change = (KeyHash, Option<ValueHash>);
+pub(super) type Change = (KeyHash, Option<ValueHash>);
 
 /// Sizes of a tree, for metrics and tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +50,19 @@ pub struct Tree {
     free_leaves: Vec<Ref>,
     free_inners: Vec<Ref>,
     root: Ref,
-    committed: Ref,
+    pub(super) committed: Ref,
     allocated: Vec<Ref>,
     superseded: Vec<Ref>,
     keys: usize,
     committed_keys: usize,
+    pub(super) pinned: Option<Pinned>,
+}
+
+/// A tree of an earlier commit: its root, and the nodes that only it needs.
+#[derive(Debug, Clone)]
+pub(super) struct Pinned {
+    pub(super) root: Ref,
+    pub(super) kept: Vec<Ref>,
 }
 
 impl Default for Tree {
@@ -70,6 +78,7 @@ impl Default for Tree {
             superseded: Vec::new(),
             keys: 0,
             committed_keys: 0,
+            pinned: None,
         }
     }
 }
@@ -81,13 +90,36 @@ impl Tree {
     }
 
     /// Builds a tree from its leaf rows in any order; of a repeated key the last row counts.
+    ///
+    /// Rows that come sorted by key hash are built as they lie, bottom up.
     pub fn from_leaves(rows: impl IntoIterator<Item = (KeyHash, ValueHash)>) -> Self {
+        let mut rows = rows.into_iter().collect::<Vec<_>>();
+        sort_keeping_last(&mut rows);
         let mut tree = Self::default();
-        let changes = rows.into_iter().map(|(key, value)| (key, Some(value))).collect::<Vec<_>>();
-        tree.leaves.reserve_exact(changes.len());
-        tree.inners.reserve(changes.len() + changes.len() / 2);
-        tree.apply(&changes);
+        tree.leaves.reserve_exact(rows.len());
+        tree.inners.reserve(rows.len() + rows.len() / 2);
+        tree.root = tree.grow(0, &rows);
+        tree.keys = rows.len();
+        (tree.committed, tree.committed_keys) = (tree.root, tree.keys);
         tree
+    }
+
+    /// Subtree of sorted leaves, each key once.
+    fn grow(&mut self, depth: usize, rows: &[(KeyHash, ValueHash)]) -> Ref {
+        match rows {
+            [] => EMPTY,
+            [(key, value)] => {
+                let leaf = Leaf { key: *key, value: *value, hash: leaf_hash(key, value) };
+                place(&mut self.leaves, &mut self.free_leaves, leaf) | LEAF
+            }
+            _ => {
+                let (left, right) = split(rows, depth);
+                let (left, right) = (self.grow(depth + 1, left), self.grow(depth + 1, right));
+                let hash = inner_hash(&self.hash(left), &self.hash(right));
+                let inner = Inner { hash, left, right };
+                place(&mut self.inners, &mut self.free_inners, inner)
+            }
+        }
     }
 
     /// Root of the tree with its staged changes.
@@ -122,7 +154,7 @@ impl Tree {
 
     /// Value hash of a key, staged changes included.
     pub fn get(&self, key: &KeyHash) -> Option<ValueHash> {
-        let (at, _) = self.descend(key, |_| {});
+        let at = self.descend(self.root, key, MAX_DEPTH, |_| {});
         self.leaf(at).filter(|leaf| leaf.key == *key).map(|leaf| leaf.value)
     }
 
@@ -139,12 +171,7 @@ impl Tree {
     /// last change counts; deleting an absent key does nothing.
     pub fn stage(&mut self, changes: &[(KeyHash, Option<ValueHash>)]) -> Root {
         let mut sorted = changes.to_vec();
-        if !sorted.is_sorted_by(|a, b| a.0 < b.0) {
-            sorted.sort_by_key(|change| change.0); // stable: the last of a key stays last
-            sorted.reverse();
-            sorted.dedup_by(|a, b| a.0 == b.0);
-            sorted.reverse();
-        }
+        sort_keeping_last(&mut sorted);
         self.root = self.update(self.root, 0, &sorted);
         self.root()
     }
@@ -154,7 +181,26 @@ impl Tree {
         self.committed = self.root;
         self.committed_keys = self.keys;
         self.allocated.clear();
-        for at in std::mem::take(&mut self.superseded) {
+        let superseded = std::mem::take(&mut self.superseded);
+        if let Some(pinned) = &mut self.pinned {
+            pinned.kept.extend(superseded);
+            return;
+        }
+        for at in superseded {
+            self.release(at);
+        }
+    }
+
+    /// Keeps the tree as it is committed now, beside all that comes, until [`Tree::unpin`]; a
+    /// pinned one before it is let go.
+    pub fn pin(&mut self) {
+        self.unpin();
+        self.pinned = Some(Pinned { root: self.committed, kept: Vec::new() });
+    }
+
+    /// Lets the pinned tree go.
+    pub fn unpin(&mut self) {
+        for at in self.pinned.take().map(|pinned| pinned.kept).unwrap_or_default() {
             self.release(at);
         }
     }
@@ -176,14 +222,7 @@ impl Tree {
 
     /// As [`Tree::prove`], from the key hash.
     pub fn prove_hash(&self, key: &KeyHash) -> Proof {
-        let mut siblings = Vec::new();
-        let (at, _) = self.descend(key, |sibling| siblings.push(self.hash(sibling)));
-        let claim = match self.leaf(at) {
-            None => Claim::AbsentEmpty,
-            Some(leaf) if leaf.key == *key => Claim::Present,
-            Some(leaf) => Claim::AbsentOther { key: leaf.key, value: leaf.value },
-        };
-        Proof::new(claim, siblings)
+        self.view(self.root).prove(key)
     }
 
     /// Nearest keys on both sides of an absent `key` (ICS23 proves absence by neighbours).
@@ -217,28 +256,36 @@ impl Tree {
         self.leaf(at).map(|leaf| leaf.key)
     }
 
-    /// Walks towards `key`, handing over each sibling; returns the leaf or empty node and its depth.
-    fn descend(&self, key: &KeyHash, mut sibling: impl FnMut(Ref)) -> (Ref, usize) {
-        let (mut at, mut depth) = (self.root, 0);
-        while let Some(inner) = self.inner(at) {
+    /// Walks from `from` towards `key`, at most to `depth`, handing over each sibling; returns the
+    /// node where it ends.
+    pub(super) fn descend(
+        &self,
+        from: Ref,
+        key: &KeyHash,
+        depth: usize,
+        mut sibling: impl FnMut(Ref),
+    ) -> Ref {
+        let mut at = from;
+        for level in 0..depth {
+            let Some(inner) = self.inner(at) else { break };
+            let right = bit(key, level);
             let (next, other) =
-                if bit(key, depth) { (inner.right, inner.left) } else { (inner.left, inner.right) };
+                if right { (inner.right, inner.left) } else { (inner.left, inner.right) };
             sibling(other);
             at = next;
-            depth += 1;
         }
-        (at, depth)
+        at
     }
 
-    fn leaf(&self, at: Ref) -> Option<&Leaf> {
+    pub(super) fn leaf(&self, at: Ref) -> Option<&Leaf> {
         if at == EMPTY || at & LEAF == 0 { None } else { self.leaves.get((at & !LEAF) as usize) }
     }
 
-    fn inner(&self, at: Ref) -> Option<&Inner> {
+    pub(super) fn inner(&self, at: Ref) -> Option<&Inner> {
         if at & LEAF == 0 { self.inners.get(at as usize) } else { None }
     }
 
-    fn hash(&self, at: Ref) -> Hash {
+    pub(super) fn hash(&self, at: Ref) -> Hash {
         if at == EMPTY {
             PLACEHOLDER
         } else if at & LEAF == 0 {
@@ -340,7 +387,21 @@ fn place<T>(arena: &mut Vec<T>, free: &mut Vec<Ref>, node: T) -> Ref {
     }
 }
 
-/// Changes with bit `depth` clear, and those with it set.
-fn split(changes: &[Change], depth: usize) -> (&[Change], &[Change]) {
-    changes.split_at(changes.partition_point(|(key, _)| !bit(key, depth)))
+/// Sorts by key; of a repeated key the last entry stays.
+pub(super) fn sort_keeping_last<T>(entries: &mut Vec<(KeyHash, T)>) {
+    if entries.is_sorted_by(|a, b| a.0 < b.0) {
+        return;
+    }
+    entries.sort_by_key(|entry| entry.0); // stable: the last of a key stays last
+    entries.reverse();
+    entries.dedup_by(|a, b| a.0 == b.0);
+    entries.reverse();
 }
+
+/// Entries with bit `depth` clear, and those with it set.
+pub(super) fn split<T>(entries: &[(KeyHash, T)], depth: usize) -> SplitAt<'_, T> {
+    entries.split_at(entries.partition_point(|(key, _)| !bit(key, depth)))
+}
+
+/// The two halves of a sorted list.
+type SplitAt<'a, T> = (&'a [(KeyHash, T)], &'a [(KeyHash, T)]);
