@@ -33,9 +33,9 @@ pub struct Checks {
     pub(crate) nodes: BTreeMap<NodeKey, NodeRecord>,
     /// What governance has decided so far.
     pub(crate) decided: Decided,
-    blocks: BTreeMap<u64, (BlockHash, Digest)>,
+    pub(crate) blocks: BTreeMap<u64, (BlockHash, Digest)>,
     /// Blocks of states that were taken over.
-    adopted: BTreeMap<u64, (BlockHash, Digest)>,
+    pub(crate) adopted: BTreeMap<u64, (BlockHash, Digest)>,
     transactions: BTreeSet<Digest>,
     /// Transactions that honest nodes have made.
     made: BTreeSet<Digest>,
@@ -156,28 +156,6 @@ impl World {
         }
     }
 
-    /// A node says that it has taken over a state.
-    pub(crate) fn adopted(&mut self, node: usize, block: &Block) {
-        let (height, hash) = (block.header.height, block.header.hash());
-        self.trace.fold(self.now, node, 7, &hash.0);
-        self.note(Some(node), || format!("takes over the state of height {height}"));
-        if !self.nodes[node].is_sound() {
-            return;
-        }
-        self.marks.hit("sync: a state taken over");
-        self.nodes[node].told_height = height;
-        let entry = (hash, block.header.state_root);
-        let known = self.checks.blocks.get(&height).copied();
-        // A dishonest node may know a block before the honest ones.
-        self.checks.adopted.insert(height, entry);
-        let other =
-            known.is_some_and(|known| known != entry).then(|| "is another block".to_string());
-        let problems = [other, self.check_certificate(node, block), self.check_totals(node)];
-        for problem in problems.into_iter().flatten() {
-            self.breaks(format!("the state of height {height} that node {node} took: {problem}"));
-        }
-    }
-
     fn first_commit(&mut self, node: usize, block: &Block, writes: &Batch) {
         let (height, root) = (block.header.height, block.header.state_root);
         let adopted = self.checks.adopted.get(&height);
@@ -200,7 +178,7 @@ impl World {
         }
     }
 
-    fn check_certificate(&mut self, node: usize, block: &Block) -> Option<String> {
+    pub(crate) fn check_certificate(&mut self, node: usize, block: &Block) -> Option<String> {
         let process = self.nodes[node].process.as_ref()?;
         let (_, bytes) = match process.engine.ledger().block(block.header.height) {
             Ok(found) => found?,
@@ -373,7 +351,7 @@ impl World {
     }
 
     /// Accounts + bonds + escrow + burned = minted, added up anew.
-    fn check_totals(&self, node: usize) -> Option<String> {
+    pub(crate) fn check_totals(&self, node: usize) -> Option<String> {
         let process = self.nodes[node].process.as_ref()?;
         process.engine.ledger().audit().err().map(|error| error.to_string())
     }

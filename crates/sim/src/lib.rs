@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod adoption;
 pub mod adversary;
 pub mod bank_model;
 pub mod campaign;
