@@ -1,5 +1,6 @@
 //! `GET /v1/state/...`: what the state holds of the bank, the graph and the registry.
 
+use anthill_store::Row;
 use anthill_types::bank::{Balance, BankTotals, CREDITS, Denomination, EscrowRecord};
 use anthill_types::channel::{ChannelPhase, ChannelRecord};
 use anthill_types::graph::{Edge, GraphTotals, Neuron, Particle};
@@ -215,7 +216,7 @@ fn read<T: Wire>(app: &App, key: &[u8], what: impl FnOnce() -> String) -> Result
     found.ok_or_else(|| ApiError::absent(what()))
 }
 
-fn rows(app: &App, prefix: &[u8], most: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ApiError> {
+fn rows(app: &App, prefix: &[u8], most: usize) -> Result<Vec<Row>, ApiError> {
     let rows = app.handle.shared.store.prefix(prefix, most).map_err(ApiError::failed)?;
     Ok(rows
         .into_iter()
