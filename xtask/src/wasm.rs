@@ -7,6 +7,10 @@ use anthill_wasm_check::{ALTERED, CONFORMANCE, EMBED, MERKLE, PROOF, answer, pac
 use crate::run;
 
 const PACKAGE: &str = "anthill-wasm-check";
+/// The light client by itself.
+const LIGHT: &str = "anthill-wasm-light";
+/// Most bytes of the light client's module after gzip.
+const MAX_LIGHT_GZIP: u64 = 400 * 1024;
 /// Texts that are embedded: those of `wasm-check/texts.txt`, then lines of the specification.
 const TEXTS: usize = 200;
 /// Packages that would tie the module to a host.
@@ -20,11 +24,56 @@ struct Question {
 
 /// Builds the module, runs it, and compares every answer byte by byte.
 pub fn run(root: &Path) -> Result<(), String> {
+    check(root)?;
+    light(root)
+}
+
+/// The light client's module: small enough for any page, and right in Node.
+fn light(root: &Path) -> Result<(), String> {
+    let module = build(root, LIGHT, "anthill_wasm_light.wasm")?;
+    let path = module.display().to_string();
+    let script = "set -o pipefail; gzip -9 -c \"$0\" | wc -c";
+    let packed = run::output(root, "bash", &["-c", script, &path])?;
+    let packed: u64 = packed.trim().parse().map_err(|_| format!("gzip said {packed:?}"))?;
+    let size = std::fs::metadata(&module).map_err(|e| format!("{path}: {e}"))?.len();
+    if packed > MAX_LIGHT_GZIP {
+        return Err(format!("{LIGHT} has {packed} bytes after gzip, above {MAX_LIGHT_GZIP}"));
+    }
+    let vectors = root.join("tests/vectors");
+    let moved = read(&vectors.join("proof-handovers.cbor"))?;
+    let mut altered = moved.clone();
+    if let Some(byte) = altered.last_mut() {
+        *byte ^= 1;
+    }
+    let ask =
+        |proof: &[u8]| anthill_wasm_light::pack(anthill_wasm_light::PROOF, &[&[], &[], proof]);
+    let questions =
+        [("accepted\n", ask(&moved)), ("refused\n", ask(&altered)), ("error: ", vec![0])];
+    let questions = questions.map(|(what, request)| Question { what: what.into(), request });
+    let folder = root.join("target/wasm/light");
+    write(&folder, &questions)?;
+    let script = root.join("xtask/wasm-check/check.mjs").display().to_string();
+    let seconds = run::output(root, "node", &[&script, &path, &folder.display().to_string()])?;
+    for (n, Question { what, request }) in questions.iter().enumerate() {
+        let given = read(&folder.join(format!("{n}.answer")))?;
+        if !given.starts_with(what.as_bytes()) || given != anthill_wasm_light::answer(request) {
+            return Err(format!("{LIGHT}: {:?}", shorten(&String::from_utf8_lossy(&given))));
+        }
+    }
+    let first = seconds.lines().next().and_then(|l| l.split(' ').nth(1)).unwrap_or("?");
+    println!(
+        "wasm: {LIGHT} is {size} bytes, {packed} after gzip, and imports nothing; a proof below five \
+         changes of the validators takes {first} s CPU in Node"
+    );
+    Ok(())
+}
+
+fn check(root: &Path) -> Result<(), String> {
     let tree = run::output(root, "cargo", &tree_arguments())?;
     if let Some(line) = tree.lines().find(|l| FOREIGN.iter().any(|f| l.starts_with(f))) {
         return Err(format!("{line} has no place in the browser's pure parts (see `cargo tree`)"));
     }
-    let module = build(root)?;
+    let module = build(root, PACKAGE, "anthill_wasm_check.wasm")?;
     let folder = root.join("target/wasm/check");
     let questions = questions(root)?;
     write(&folder, &questions)?;
@@ -72,15 +121,15 @@ fn tree_arguments() -> [&'static str; 9] {
     ]
 }
 
-fn build(root: &Path) -> Result<PathBuf, String> {
+fn build(root: &Path, package: &str, file: &str) -> Result<PathBuf, String> {
     let target = root.join("target/wasm");
     // One shell, since the script gives its settings as a line to evaluate.
     let command = format!(
         "settings=$(tools/wasm-toolchain.sh) && eval \"$settings\" && cargo build --release --locked \
-         --target wasm32-unknown-unknown --target-dir target/wasm --package {PACKAGE} --lib"
+         --target wasm32-unknown-unknown --target-dir target/wasm --package {package} --lib"
     );
     run::run(root, "bash", &["-c", &command])?;
-    Ok(target.join("wasm32-unknown-unknown/release/anthill_wasm_check.wasm"))
+    Ok(target.join("wasm32-unknown-unknown/release").join(file))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -210,6 +210,7 @@ pub enum Command {
         output: Option<PathBuf>,
     },
     /// Follow a chain without a node of one's own.
+    #[command(after_help = "Example:\n  anthill light follow http://127.0.0.1:4477 --genesis HASH")]
     Light {
         #[command(subcommand)]
         what: crate::args_chain::LightCommand,
@@ -246,6 +247,9 @@ pub enum Command {
         height: String,
     },
     /// Proof of Evolving Intelligence: the epoch arithmetic by itself.
+    #[command(
+        after_help = "Example:\n  anthill poei score --records r.json --epoch 7 --previous-tlr 00...00"
+    )]
     Poei {
         #[command(subcommand)]
         what: crate::args_chain::PoeiCommand,

@@ -186,6 +186,18 @@ fn any_key_is_proved_to_be_there_or_not() {
     }
 }
 
+/// The file that other readers and the browser's module start from: a proof below which the validators
+/// have changed.
+#[test]
+fn the_committed_proof_still_proves() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/proof-handovers.cbor");
+    if std::env::var_os("ANTHILL_WRITE_VECTORS").is_some() {
+        std::fs::write(path, bundle(&Subject::Key(keys::supply())).to_bytes()).unwrap();
+    }
+    let verified = verify(&std::fs::read(path).unwrap(), None).unwrap();
+    assert_eq!((verified.chain.as_str(), verified.signers), ("town", (3, 3)));
+}
+
 #[test]
 fn any_altered_byte_of_a_handover_is_refused() {
     let bytes = bundle(&Subject::Key(keys::supply())).to_bytes();

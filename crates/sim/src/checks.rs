@@ -40,6 +40,8 @@ pub struct Checks {
     /// Transactions that honest nodes have made.
     made: BTreeSet<Digest>,
     paid: BTreeSet<(NodeKey, AccountId, Vec<u8>)>,
+    /// Who was slashed for the votes of which height.
+    punished: BTreeSet<(NodeKey, u64)>,
     reveals: BTreeSet<BeaconValue>,
     tasks: BTreeMap<TaskId, Phase>,
     payments: u64,
@@ -63,6 +65,7 @@ impl Checks {
             transactions: BTreeSet::new(),
             made: BTreeSet::new(),
             paid: BTreeSet::new(),
+            punished: BTreeSet::new(),
             reveals: BTreeSet::new(),
             tasks: BTreeMap::new(),
             payments: 0,
@@ -217,6 +220,12 @@ impl World {
             match &signed.transaction.body {
                 Body::RenewBeacon { .. } => self.marks.hit("block: beacon renewed"),
                 Body::Admit(_) => self.admitted(&signed.transaction.sender),
+                Body::Withdraw { matures, .. } => {
+                    self.marks.hit("stake: withdrawn");
+                    if *matures > self.checks.epochs {
+                        return Some(format!("stake was paid out before epoch {matures}"));
+                    }
+                }
                 _ => {}
             }
             let sender = signed.transaction.sender.0;
@@ -311,6 +320,9 @@ impl World {
             PaymentReason::Equivocation { height, offender } => {
                 if self.index(&offender.0).is_some_and(|node| self.nodes[node].is_sound()) {
                     return Some(format!("honest node {offender} was slashed for its votes"));
+                }
+                if !self.checks.punished.insert((*offender, *height)) {
+                    return Some(format!("{offender} was slashed twice for height {height}"));
                 }
                 let height = height.to_be_bytes().to_vec();
                 ("pay: equivocation", [offender.0.to_vec(), height].concat())

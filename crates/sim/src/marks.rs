@@ -34,7 +34,7 @@ pub const FAULTS: [&str; 26] = [
 ];
 
 /// Branches of the protocol that a campaign must have taken.
-pub const BRANCHES: [&str; 64] = [
+pub const BRANCHES: [&str; 65] = [
     "role: liar",
     "role: liar about the cost alone",
     "role: colluding liar",
@@ -63,6 +63,7 @@ pub const BRANCHES: [&str; 64] = [
     "stake: delegated",
     "stake: unbonded",
     "stake: jailed",
+    "stake: withdrawn",
     "governance: vote",
     "governance: passed",
     "governance: executed",

@@ -84,7 +84,7 @@ impl World {
                 let kind =
                     if rng.chance(500) { UnbondingKind::Own } else { UnbondingKind::Delegated };
                 let node = if kind == UnbondingKind::Own { own } else { other };
-                Body::Withdraw { node, matures: epoch.saturating_sub(rng.below(3)), kind }
+                Body::Withdraw { node, matures: (epoch + 3).saturating_sub(rng.below(5)), kind }
             }
             _ => Body::Delegate { node: other, amount: Amount::credits(rng.between(1, 12)) },
         }

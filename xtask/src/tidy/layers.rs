@@ -44,7 +44,8 @@ const SIDEWAYS: [(&str, &str); 13] = [
 ];
 
 /// Crates that see everything and ship nothing.
-const TOOLS: [&str; 4] = ["xtask", "anthill-fuzz", "anthill-wasm-check", "anthill-sim"];
+const TOOLS: [&str; 5] =
+    ["xtask", "anthill-fuzz", "anthill-wasm-check", "anthill-wasm-light", "anthill-sim"];
 
 /// Crates of layers 0 to 2: pure by rule, checked by [`super::source`].
 pub fn is_pure(name: &str) -> bool {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anthill_consensus::certificate::Certificate;
+use anthill_light::HeaderChain;
 use anthill_types::ids::from_hex;
-use anthill_types::{Genesis, Header, Wire};
+use anthill_types::{Genesis, Handover, Header, ValidatorSet, Wire};
 use serde_json::Value;
 
 use super::{Dir, Node, anthill, micro, run_with, until};
@@ -26,11 +27,24 @@ pub fn header(node: &Node, genesis: &Genesis, height: u64) -> (Header, Certifica
     let bytes = |name: &str| from_hex(view[name].as_str().unwrap()).unwrap();
     let header = Header::from_bytes(&bytes("header")).unwrap();
     let certificate = Certificate::from_bytes(&bytes("certificate")).unwrap();
-    let set = genesis.validator_set();
+    let set = signers(node, genesis, &header);
     anthill_light::verify_header(&genesis.hash(), &set, &header, &certificate)
         .unwrap_or_else(|e| panic!("{}: {e}", node.data.display()));
     assert_eq!(view["hash"], header.hash().to_string());
     (header, certificate)
+}
+
+/// The set that a header names, followed from the genesis through what the node shows.
+fn signers(node: &Node, genesis: &Genesis, header: &Header) -> ValidatorSet {
+    let mut chain = HeaderChain::new(genesis.hash(), genesis.validator_set());
+    while chain.validators().hash() != header.validators {
+        let view = node.get(&format!("/v1/light/handovers/{}", chain.height())).unwrap();
+        let next = view["handovers"].as_array().and_then(|list| list.first().cloned());
+        let next = next.unwrap_or_else(|| panic!("nobody names the set of {}", header.height));
+        let handover = Handover::from_bytes(&from_hex(next.as_str().unwrap()).unwrap()).unwrap();
+        chain.follow(handover).unwrap_or_else(|e| panic!("{}: {e}", node.data.display()));
+    }
+    chain.validators().clone()
 }
 
 /// Asks all nodes for all headers up to the lowest tip: one block at each height, on all nodes,

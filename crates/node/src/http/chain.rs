@@ -96,7 +96,7 @@ fn kind(body: &anthill_types::Body) -> String {
 }
 
 /// A block with its transactions.
-#[utoipa::path(get, path = "/v1/blocks/{height}", params(("height" = u64, Path)), responses((status = 200, body = BlockView), (status = 404)))]
+#[utoipa::path(operation_id = "chain_block", get, path = "/v1/blocks/{height}", params(("height" = u64, Path)), responses((status = 200, body = BlockView), (status = 404)))]
 pub async fn block(
     State(app): State<App>,
     height: InPath<u64>,
@@ -129,7 +129,7 @@ pub async fn block(
 }
 
 /// A header with its certificate.
-#[utoipa::path(get, path = "/v1/light/headers/{height}", params(("height" = u64, Path)), responses((status = 200, body = LightHeader), (status = 404)))]
+#[utoipa::path(operation_id = "chain_header", get, path = "/v1/light/headers/{height}", params(("height" = u64, Path)), responses((status = 200, body = LightHeader), (status = 404)))]
 pub async fn header(
     State(app): State<App>,
     height: InPath<u64>,
@@ -140,7 +140,7 @@ pub async fn header(
 }
 
 /// The next 64 changes of the validator set above a height.
-#[utoipa::path(get, path = "/v1/light/handovers/{above}", params(("above" = u64, Path)), responses((status = 200, body = LightHandovers)))]
+#[utoipa::path(operation_id = "chain_handovers", get, path = "/v1/light/handovers/{above}", params(("above" = u64, Path)), responses((status = 200, body = LightHandovers)))]
 pub async fn handovers(
     State(app): State<App>,
     above: InPath<u64>,
@@ -152,7 +152,7 @@ pub async fn handovers(
 }
 
 /// The genesis, where a light client begins.
-#[utoipa::path(get, path = "/v1/light/genesis", responses((status = 200, body = LightGenesis)))]
+#[utoipa::path(operation_id = "chain_genesis", get, path = "/v1/light/genesis", responses((status = 200, body = LightGenesis)))]
 pub async fn genesis(State(app): State<App>) -> Result<Json<LightGenesis>, ApiError> {
     let shared = &app.handle.shared;
     Ok(Json(LightGenesis {

@@ -156,7 +156,7 @@ impl GovRequest {
 }
 
 /// Signs a proposal or a vote with this node's account key and submits it.
-#[utoipa::path(post, path = "/v1/gov", request_body = GovRequest, responses((status = 200, body = TxView), (status = 400), (status = 409)))]
+#[utoipa::path(operation_id = "gov_submit", post, path = "/v1/gov", request_body = GovRequest, responses((status = 200, body = TxView), (status = 400), (status = 409)))]
 pub async fn submit(
     State(app): State<App>,
     input: Result<Json<GovRequest>, JsonRejection>,
@@ -166,7 +166,7 @@ pub async fn submit(
 }
 
 /// All governed parameters with their values.
-#[utoipa::path(get, path = "/v1/gov/params", responses((status = 200, body = [ParamView])))]
+#[utoipa::path(operation_id = "gov_params", get, path = "/v1/gov/params", responses((status = 200, body = [ParamView])))]
 pub async fn params(State(app): State<App>) -> Result<Json<Vec<ParamView>>, ApiError> {
     let params = app.handle.shared.state()?.params()?;
     let view = |row: &ParamInfo| {
@@ -232,7 +232,7 @@ fn view(proposal: &Proposal, all: &Electorate, quorum: u64) -> ProposalView {
 }
 
 /// The newest 100 proposals, newest first.
-#[utoipa::path(get, path = "/v1/gov/proposals", responses((status = 200, body = [ProposalView])))]
+#[utoipa::path(operation_id = "gov_list", get, path = "/v1/gov/proposals", responses((status = 200, body = [ProposalView])))]
 pub async fn list(State(app): State<App>) -> Result<Json<Vec<ProposalView>>, ApiError> {
     let state = app.handle.shared.state()?;
     let count = state.get::<Counter>(&keys::proposal_count())?.unwrap_or_default().value;
@@ -246,7 +246,7 @@ pub async fn list(State(app): State<App>) -> Result<Json<Vec<ProposalView>>, Api
 }
 
 /// A proposal by number.
-#[utoipa::path(get, path = "/v1/gov/proposals/{number}", params(("number" = u64, Path)), responses((status = 200, body = ProposalView), (status = 404)))]
+#[utoipa::path(operation_id = "gov_proposal", get, path = "/v1/gov/proposals/{number}", params(("number" = u64, Path)), responses((status = 200, body = ProposalView), (status = 404)))]
 pub async fn proposal(
     State(app): State<App>,
     number: InPath<u64>,

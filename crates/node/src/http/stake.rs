@@ -218,7 +218,7 @@ impl StakeRequest {
 }
 
 /// Signs a transaction about stake with this node's account key and submits it.
-#[utoipa::path(post, path = "/v1/stake", request_body = StakeRequest, responses((status = 200, body = TxView), (status = 400), (status = 404), (status = 409)))]
+#[utoipa::path(operation_id = "stake_submit", post, path = "/v1/stake", request_body = StakeRequest, responses((status = 200, body = TxView), (status = 400), (status = 404), (status = 409)))]
 pub async fn submit(
     State(app): State<App>,
     input: Result<Json<StakeRequest>, JsonRejection>,
@@ -248,7 +248,7 @@ fn view(state: &LedgerState<'_>, node: &NodeRecord) -> Result<ValidatorView, Api
 }
 
 /// The validators, and who wants to be one.
-#[utoipa::path(get, path = "/v1/stake/validators", responses((status = 200, body = ValidatorsView)))]
+#[utoipa::path(operation_id = "stake_list", get, path = "/v1/stake/validators", responses((status = 200, body = ValidatorsView)))]
 pub async fn list(State(app): State<App>) -> Result<Json<ValidatorsView>, ApiError> {
     let state = app.handle.shared.state()?;
     let set = state.validators()?;
@@ -268,7 +268,7 @@ pub async fn list(State(app): State<App>) -> Result<Json<ValidatorsView>, ApiErr
 }
 
 /// What an account has staked, and takes out.
-#[utoipa::path(get, path = "/v1/stake/accounts/{id}", params(("id" = String, Path, pattern = "^[0-9a-f]{64}$")), responses((status = 200, body = StakeView)))]
+#[utoipa::path(operation_id = "stake_account", get, path = "/v1/stake/accounts/{id}", params(("id" = String, Path, pattern = "^[0-9a-f]{64}$")), responses((status = 200, body = StakeView)))]
 pub async fn account(
     State(app): State<App>,
     account: InPath<String>,
@@ -325,7 +325,7 @@ fn unbonding(state: &LedgerState<'_>, account: &AccountId) -> Result<Vec<Unbondi
 }
 
 /// This node's consent to become the child of another.
-#[utoipa::path(get, path = "/v1/stake/consent/{parent}", params(("parent" = String, Path, pattern = "^[0-9a-f]{64}$")), responses((status = 200, body = ConsentView)))]
+#[utoipa::path(operation_id = "stake_consent", get, path = "/v1/stake/consent/{parent}", params(("parent" = String, Path, pattern = "^[0-9a-f]{64}$")), responses((status = 200, body = ConsentView)))]
 pub async fn consent(
     State(app): State<App>,
     parent: InPath<String>,
