@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p anthill-store --features fjall --example back_ends [folder]`
 #![allow(clippy::unwrap_used)]
-use anthill_store::{Batch, FjallStore, RedbStore, Store};
+use anthill_store::{Batch, DEFAULT_CACHE_BYTES, FjallStore, RedbStore, Store};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use std::time::{Duration, Instant};
@@ -44,17 +44,21 @@ fn main() {
     std::fs::create_dir(&folder).unwrap();
     let redb = RedbStore::open(folder.join("redb")).unwrap();
     let fjall = FjallStore::open(folder.join("fjall")).unwrap();
-    let stores: [(&str, &dyn Store); 2] = [("redb", &redb), ("fjall", &fjall)];
+    // With small memtables, so that tables are written and merged while it runs.
+    let tables =
+        FjallStore::open_with(folder.join("tables"), DEFAULT_CACHE_BYTES, 4 << 20).unwrap();
+    let stores: [(&str, &dyn Store); 3] =
+        [("redb", &redb), ("fjall", &fjall), ("fjall, 4 MiB memtables", &tables)];
 
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let keys: Vec<_> = (0..ROWS).map(key).collect();
     let all: Batch = keys.iter().map(|key| (key.clone(), value(&mut rng))).collect();
     for (name, store) in stores {
         let taken = time(|| store.commit(&all).unwrap());
-        println!("{name:<6} {ROWS} rows of 132 bytes at once: {:.1} ms", millis(taken));
+        println!("{name:<22} {ROWS} rows of 132 bytes at once: {:.1} ms", millis(taken));
     }
     for count in [100, 1_000, 10_000] {
-        let mut times = [Vec::new(), Vec::new()];
+        let mut times = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
             let batch = changed(&keys, count, &mut rng);
             for ((_, store), times) in stores.iter().zip(&mut times) {
@@ -65,16 +69,20 @@ fn main() {
             times.sort();
             let (median, worst) = (millis(times[ROUNDS / 2]), millis(times[ROUNDS - 1]));
             println!(
-                "{name:<6} {count:>6} changed rows: median {median:.1} ms, worst {worst:.1} ms"
+                "{name:<22} {count:>6} changed rows: median {median:.1} ms, worst {worst:.1} ms"
             );
         }
     }
     for (name, store) in stores {
         let mut found = 0;
         let taken = time(|| found = store.range(&[], None, usize::MAX).unwrap().len());
-        println!("{name:<6} {found} rows read in order: {:.1} ms", millis(taken));
+        println!("{name:<22} {found} rows read in order: {:.1} ms", millis(taken));
     }
-    drop((redb, fjall));
+    for name in ["fjall", "tables"] {
+        let tables = folder.join(name).join("keyspaces/1/tables");
+        println!("{name}: {} tables on disk", std::fs::read_dir(tables).unwrap().count());
+    }
+    drop((redb, fjall, tables));
     std::fs::remove_dir_all(folder).unwrap();
 }
 
