@@ -19,7 +19,7 @@ pub const DEFAULT_MEMTABLE_BYTES: u64 = 64 << 20;
 /// A [`Store`] in a folder: commits append to a log, and threads of fjall's own sort them into tables.
 ///
 /// A commit is one batch in the log with a checksum, synced before it is seen. What is weaker than in
-/// [`crate::RedbStore`]:
+/// `RedbStore`:
 ///
 /// - the checksum (XXH3) is not cryptographic, so values chosen by an attacker could make half of a
 ///   batch look whole after a power cut;

@@ -5,7 +5,7 @@
 //!
 //! | back-end | for |
 //! |---|---|
-//! | [`RedbStore`] (feature `redb`, on) | nodes: one file, two-phase commits, crash-tested on a simulated disk |
+//! | `RedbStore` (feature `redb`, on) | nodes: one file, two-phase commits, crash-tested on a simulated disk |
 //! | `FjallStore` (feature `fjall`, off) | much larger or much changed state: one folder, a log and sorted tables |
 //! | [`MemoryStore`] | tests, light nodes |
 //! | [`WriteBehind`] over an [`AsyncStore`] | places that only persist asynchronously, as browsers do |
