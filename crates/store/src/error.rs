@@ -80,4 +80,37 @@ pub enum StoreError {
         /// Number of the operation, from 1.
         operation: u64,
     },
+    /// More waits to be persisted than the bound allows; the batch was not taken.
+    #[error(
+        "{queued} bytes wait to be persisted and {bytes} more are over the limit of {limit}; \
+         flush first, or raise the limit if one batch alone is over it"
+    )]
+    QueueFull {
+        /// Bytes that wait.
+        queued: usize,
+        /// Bytes of the batch that was refused.
+        bytes: usize,
+        /// The bound.
+        limit: usize,
+    },
+}
+
+/// What the system said of the file `place`.
+#[cfg(any(feature = "redb", feature = "fjall"))]
+pub(crate) fn from_io(place: String, error: &std::io::Error) -> StoreError {
+    use std::io::ErrorKind;
+    let detail = error.to_string();
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::DiskFull { place }
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::IsADirectory => {
+            StoreError::Denied { place, detail }
+        }
+        ErrorKind::NotFound => StoreError::NoFolder { place },
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
+            StoreError::Corrupted { place, detail }
+        }
+        _ => StoreError::Io { place, detail },
+    }
 }

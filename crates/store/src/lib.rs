@@ -1,7 +1,14 @@
-//! Keep key-value state behind one trait: redb, memory, fault-injecting.
+//! Keep key-value state behind one trait: redb, fjall, memory, fault-injecting.
 //!
 //! A [`Store`] reads keys and applies one atomic [`Batch`]; an [`Overlay`] collects the writes of a
 //! block on top of it, so that all modules end in a single commit.
+//!
+//! | back-end | for |
+//! |---|---|
+//! | `RedbStore` (feature `redb`, on) | nodes: one file, two-phase commits, crash-tested on a simulated disk |
+//! | `FjallStore` (feature `fjall`, off) | much larger or much changed state: one folder, a log and sorted tables |
+//! | [`MemoryStore`] | tests, light nodes |
+//! | [`WriteBehind`] over an [`AsyncStore`] | places that only persist asynchronously, as browsers do |
 //!
 //! Architecture Invariant: there is one batch per block and a back-end applies it whole or not at
 //! all; after a crash the state is the one before or after a commit.
@@ -11,6 +18,8 @@
 mod error;
 mod faulty;
 pub mod files;
+#[cfg(feature = "fjall")]
+mod fjall_store;
 mod memory;
 mod overlay;
 mod random;
@@ -18,13 +27,17 @@ mod random;
 mod redb_store;
 #[cfg(feature = "sim-disk")]
 pub mod sim;
+mod write_behind;
 
 pub use error::StoreError;
 pub use faulty::{Fault, FaultyStore};
+#[cfg(feature = "fjall")]
+pub use fjall_store::{DEFAULT_MEMTABLE_BYTES, FjallStore};
 pub use memory::MemoryStore;
 pub use overlay::Overlay;
 #[cfg(feature = "redb")]
-pub use redb_store::{DEFAULT_CACHE_BYTES, RedbStore};
+pub use redb_store::RedbStore;
+pub use write_behind::{AsyncStore, Flusher, WriteBehind};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +47,8 @@ pub type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
+/// Cache of a durable store that is opened without saying otherwise, in bytes.
+pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
 /// Longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 4 << 10;
 /// Longest value, in bytes: larger things belong into the blob store, with their CID in state.

@@ -1,22 +1,19 @@
 //! The durable back-end: one redb file with one table, two-phase commit.
 
+use crate::error::from_io;
 use crate::files::{self, OsFiles};
-use crate::{Batch, Row, Store, StoreError, check};
+use crate::{Batch, DEFAULT_CACHE_BYTES, Row, Store, StoreError, check};
 use redb::{
     CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase,
     SetDurabilityError, StorageBackend, StorageError, TableDefinition, TableError,
     TransactionError,
 };
-use std::io::ErrorKind;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("state");
-
-/// Page cache of a store that is opened without saying otherwise, in bytes.
-pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
 
 /// A [`Store`] in one redb file.
 ///
@@ -266,22 +263,5 @@ fn from_storage(place: &str, error: StorageError) -> StoreError {
         }
         StorageError::Io(error) => from_io(place, &error),
         other => StoreError::Io { place, detail: other.to_string() },
-    }
-}
-
-fn from_io(place: String, error: &std::io::Error) -> StoreError {
-    let detail = error.to_string();
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            StoreError::DiskFull { place }
-        }
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::IsADirectory => {
-            StoreError::Denied { place, detail }
-        }
-        ErrorKind::NotFound => StoreError::NoFolder { place },
-        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
-            StoreError::Corrupted { place, detail }
-        }
-        _ => StoreError::Io { place, detail },
     }
 }

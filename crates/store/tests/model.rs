@@ -3,6 +3,11 @@
 use anthill_store::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -38,6 +43,46 @@ fn with_prefix(model: &Model, prefix: &[u8]) -> Vec<Row> {
     rows.map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
+/// A folder of its own in the system's temporary folder, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("anthill-model-{}-{next}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        std::fs::create_dir(&folder.0).unwrap();
+        folder
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Behind it there is nothing: the rows in memory are what is compared.
+struct Nothing;
+
+impl AsyncStore for Nothing {
+    async fn load(&self, _: Option<&[u8]>, _: usize) -> Result<Vec<Row>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn persist(&self, _: &Batch) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn write_behind() -> WriteBehind {
+    let mut loading = pin!(WriteBehind::load(Nothing, usize::MAX));
+    match loading.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(loaded) => loaded.unwrap().0,
+        Poll::Pending => panic!("nothing to wait for"),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -45,8 +90,15 @@ proptest! {
     fn stores_behave_like_a_map(batches in prop::collection::vec(batch(), 1..8),
             ask in key(), to in prop::option::of(key()), limit in 0usize..12) {
         let redb = RedbStore::with_backend(redb::backends::InMemoryBackend::new()).unwrap();
-        let stores: [Box<dyn Store>; 3] =
-            [Box::new(MemoryStore::new()), Box::new(redb), Box::new(FaultyStore::new(MemoryStore::new()))];
+        let folder = Folder::new();
+        let fjall = FjallStore::open(folder.0.join("state")).unwrap();
+        let stores: [Box<dyn Store>; 5] = [
+            Box::new(MemoryStore::new()),
+            Box::new(redb),
+            Box::new(fjall),
+            Box::new(FaultyStore::new(MemoryStore::new())),
+            Box::new(write_behind()),
+        ];
         let mut model = Model::new();
         for batch in &batches {
             change(&mut model, batch);
@@ -57,6 +109,15 @@ proptest! {
                 prop_assert_eq!(rows, expected(&model, &ask, to.as_deref(), limit));
                 prop_assert_eq!(store.prefix(&ask, usize::MAX).unwrap(), with_prefix(&model, &ask));
             }
+        }
+        let views: Vec<_> = stores.iter().map(|store| store.frozen().unwrap()).collect();
+        let clear: Batch = model.keys().map(|key| (key.clone(), None)).collect();
+        for (store, view) in stores.iter().zip(views) {
+            store.commit(&clear).unwrap();
+            prop_assert_eq!(store.range(&[], None, usize::MAX).unwrap(), vec![]);
+            prop_assert_eq!(view.get(&ask).unwrap(), model.get(&ask).cloned());
+            let rows = view.range(&ask, to.as_deref(), limit).unwrap();
+            prop_assert_eq!(rows, expected(&model, &ask, to.as_deref(), limit));
         }
     }
 
