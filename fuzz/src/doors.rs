@@ -9,21 +9,23 @@ use anthill_light::Bundle;
 use anthill_merkle::smt::Proof;
 use anthill_types::bank::{Balance, BankTotals, CreateDenomination, Denomination, EscrowRecord};
 use anthill_types::channel::{ChannelRecord, ChannelTerms, ChannelUpdate, SignedChannelUpdate};
+use anthill_types::governance::{CountedVote, Counter, Proposal};
 use anthill_types::graph::{Edge, GraphTotals, Neuron, Particle};
 use anthill_types::registry::{NameRecord, PropertyRecord};
+use anthill_types::stake::{Delegation, Evidence, Unbonding};
 use anthill_types::state::{
     Account, ChainState, EpochRecord, NodeRecord, Payment, Supply, TaskRecord,
 };
 use anthill_types::{
-    Admission, Block, ChainParams, Genesis, Header, Receipt, SignedAdmission, SignedTransaction,
-    TaskSpec, Transaction, ValidatorSet, Wire,
+    Admission, Block, ChainParams, Checkpoint, Genesis, Handover, Header, Receipt, SignedAdmission,
+    SignedTransaction, TaskSpec, Transaction, ValidatorSet, Wire,
 };
 
 /// A decoder that checks its own result: true when the bytes are a value of the type.
 pub type Door = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them. The order is part of the corpus (the first byte of an input names a door): append.
-pub const DOORS: [Door; 44] = [
+pub const DOORS: [Door; 52] = [
     (ValidatorSet::NAME, wire::<ValidatorSet>),
     (Header::NAME, wire::<Header>),
     (Block::NAME, wire::<Block>),
@@ -68,6 +70,14 @@ pub const DOORS: [Door; 44] = [
     (ChannelUpdate::NAME, wire::<ChannelUpdate>),
     (SignedChannelUpdate::NAME, wire::<SignedChannelUpdate>),
     (ChannelRecord::NAME, wire::<ChannelRecord>),
+    (Delegation::NAME, wire::<Delegation>),
+    (Unbonding::NAME, wire::<Unbonding>),
+    (Evidence::NAME, wire::<Evidence>),
+    (Handover::NAME, wire::<Handover>),
+    (Checkpoint::NAME, wire::<Checkpoint>),
+    (Counter::NAME, wire::<Counter>),
+    (Proposal::NAME, wire::<Proposal>),
+    (CountedVote::NAME, wire::<CountedVote>),
 ];
 
 /// What decodes is encoded back to the same bytes, and these decode to the same value.

@@ -202,6 +202,8 @@ fn params() -> ChainParams {
         // Partitions and crashes make honest nodes late, and a set without them would have more than
         // its share of the dishonest: only wrong results take a seat.
         trust_threshold: 510_000_000,
+        // An epoch pays more than all stake here: no validator may grow to a third by its rewards.
+        delegator_share: 1_000_000,
         unbonding_epochs: 3,
         jail_epochs: 1,
         missed_blocks: 15,

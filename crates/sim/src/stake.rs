@@ -1,6 +1,6 @@
 //! Stake in a simulated cluster: who stakes what, and what must hold of the validator set.
 
-use anthill_store::Batch;
+use anthill_store::{Batch, prefix_end};
 use anthill_types::amount::MICRO;
 use anthill_types::stake::UnbondingKind;
 use anthill_types::state::NodeRecord;
@@ -66,7 +66,7 @@ impl World {
         let Some(process) = &self.nodes[node].process else { return Body::Validate { on: true } };
         let ledger = process.engine.ledger();
         let Ok(state) = ledger.state() else { return Body::Validate { on: true } };
-        let epoch = state.chain().epoch;
+        let account = self.nodes[node].signers.account_id();
         let record = state.node(&own).ok().flatten();
         let rng = &mut self.workload.rng;
         if record.is_some_and(|r| !r.validates) && rng.chance(700) {
@@ -81,10 +81,21 @@ impl World {
                 Body::Undelegate { node: other, shares }
             }
             3 | 4 => {
-                let kind =
-                    if rng.chance(500) { UnbondingKind::Own } else { UnbondingKind::Delegated };
-                let node = if kind == UnbondingKind::Own { own } else { other };
-                Body::Withdraw { node, matures: (epoch + 3).saturating_sub(rng.below(5)), kind }
+                // Something of its own that is on its way out, matured or not.
+                let prefix = keys::unbonding_owned_by(&account);
+                let end = prefix_end(&prefix).unwrap_or_default();
+                let rows = state.range(&prefix, &end, 16).unwrap_or_default();
+                let parts = rng
+                    .pick(&rows)
+                    .and_then(|(key, _)| key.get(prefix.len()..)?.split_at_checked(32));
+                let Some((Ok(node), rest)) = parts.map(|(node, rest)| (node.try_into(), rest))
+                else {
+                    return Body::Unbond { amount: Amount::credits(rng.between(1, 3)) };
+                };
+                let matures = rest.first_chunk().map_or(0, |epoch| u64::from_be_bytes(*epoch));
+                let own = rest.last() == Some(&0);
+                let kind = if own { UnbondingKind::Own } else { UnbondingKind::Delegated };
+                Body::Withdraw { node: NodeKey(node), matures, kind }
             }
             _ => Body::Delegate { node: other, amount: Amount::credits(rng.between(1, 12)) },
         }

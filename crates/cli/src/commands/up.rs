@@ -104,13 +104,12 @@ async fn serve(
     attached: bool,
 ) -> Result<(), CliError> {
     let node = Node::start(context.home.clone(), config, options).await?;
-    let run = RunFile {
-        http: node.http.to_string(),
-        pid: std::process::id(),
-        node: node.handle.shared.keys.node_key().to_string(),
-    };
-    context.home.save_json(RUN_FILE, &run)?;
-    announce(context, &node, show_ticket)?;
+    if let Err(error) = show_running(context, &node, show_ticket) {
+        // The event loop's thread ends before the runtime that it uses does.
+        node.handle.stop().await;
+        node.wait().await?;
+        return Err(error);
+    }
     let handle = node.handle.clone();
     tokio::spawn(async move {
         if attached {
@@ -124,6 +123,17 @@ async fn serve(
     // The file only says where a running node listens.
     let _ = std::fs::remove_file(context.home.file(RUN_FILE));
     Ok(ended?)
+}
+
+/// Says where the node listens: in a file for other commands, and to people.
+fn show_running(context: &Context, node: &Node, show_ticket: bool) -> Result<(), CliError> {
+    let run = RunFile {
+        http: node.http.to_string(),
+        pid: std::process::id(),
+        node: node.handle.shared.keys.node_key().to_string(),
+    };
+    context.home.save_json(RUN_FILE, &run)?;
+    announce(context, node, show_ticket)
 }
 
 /// Waits until whoever holds the other end of standard input is gone.
