@@ -106,8 +106,6 @@ mod on {
         SnowmanIgnoreConfidence,
         /// the rows of a snapshot are not compared with the root
         SkipSnapshotRoot,
-        /// the certificate of a snapshot's block is not checked
-        SkipSnapshotCertificate,
     }
 
     thread_local! {
