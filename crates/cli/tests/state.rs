@@ -72,7 +72,9 @@ fn a_newcomer_consents_to_a_parent_and_validates() {
     joined.run(&["stake", "validate", "on"]).fails(1, &["the transaction fee needs"]);
     let newcomer = joined.status().unwrap()["account"].as_str().unwrap().to_string();
     done(&founder, &["tx", "send", &newcomer, "5"]);
-    done(&joined, &["stake", "validate", "on"]);
+    until("the newcomer to see its credits", || {
+        (joined.run(&["stake", "validate", "on", "--wait"]).code == 0).then_some(())
+    });
     until("the newcomer in the set", || {
         let list = founder.json(&["validators"]);
         let rows = list["validators"].as_array().unwrap().clone();

@@ -145,8 +145,12 @@ pub async fn handovers(
     State(app): State<App>,
     above: InPath<u64>,
 ) -> Result<Json<LightHandovers>, ApiError> {
+    let above = path(above)?;
+    if i64::try_from(above).is_err() {
+        return Err(ApiError::bad("a height is below 2^63"));
+    }
     let store = app.handle.shared.store.as_ref();
-    let list = stored_handovers(store, path(above)?, MAX_HANDOVERS)?;
+    let list = stored_handovers(store, above, MAX_HANDOVERS)?;
     let handovers = list.iter().map(|h| to_hex(&h.to_bytes())).collect();
     Ok(Json(LightHandovers { handovers }))
 }
