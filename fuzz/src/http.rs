@@ -29,8 +29,6 @@ pub fn run(data: &[u8]) {
         4 => drop(from_slice::<openai::EmbeddingsRequest>(rest)),
         5 => drop(from_slice::<work::LimitRequest>(rest)),
         6 => drop(from_slice::<work::TicketRequest>(rest)),
-        7 => drop(from_slice::<work::TransferRequest>(rest)),
-        8 => drop(from_slice::<work::BondRequest>(rest)),
         9 => drop(from_slice::<work::BenchRequest>(rest)),
         10 => query(rest),
         _ => headers(rest),

@@ -45,8 +45,7 @@ fn light(root: &Path) -> Result<(), String> {
     if let Some(byte) = altered.last_mut() {
         *byte ^= 1;
     }
-    let ask =
-        |proof: &[u8]| anthill_wasm_light::pack(anthill_wasm_light::PROOF, &[&[], &[], proof]);
+    let ask = |proof: &[u8]| anthill_wasm_light::pack(anthill_wasm_light::PROOF, [&[], &[], proof]);
     let questions =
         [("accepted\n", ask(&moved)), ("refused\n", ask(&altered)), ("error: ", vec![0])];
     let questions = questions.map(|(what, request)| Question { what: what.into(), request });

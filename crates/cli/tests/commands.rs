@@ -107,7 +107,7 @@ fn moves_credits(first: &Node, second: &Node) {
         (gained >= 5_000_000).then_some(())
     });
     first.run(&["credits", "send", "zz", "1"]).fails(1, &["not hexadecimal"]);
-    first.run(&["credits", "send", to.as_str().unwrap(), "x"]).fails(1, &["not a number"]);
+    first.run(&["credits", "send", to.as_str().unwrap(), "x"]).fails(1, &["is no amount"]);
     let all = first.run(&["credits", "send", to.as_str().unwrap(), "99999999999"]);
     all.fails(1, &["the transfer needs 99999999999 rUv, but only"]);
 }

@@ -150,7 +150,7 @@ fn bad_requests_get_errors_that_clients_understand() {
         ("/api/bench", r#"{"tasks":0}"#),
         ("/api/tickets", r#"{"bond":"1.0000001","valid_seconds":60}"#),
         ("/api/tickets", r#"{"bond":"1","valid_seconds":0}"#),
-        ("/api/transfers", r#"{"to":"zz","amount":"1"}"#),
+        ("/v1/tx", r#"{"type":"send","to":"zz","amount":"1"}"#),
         ("/api/index", r#"{"path":"/","name":"../up"}"#),
         ("/api/ask", r#"{"question":"x","k":0}"#),
     ] {

@@ -1,5 +1,6 @@
 //! The bank: balances, fees, payments, minting and burning; every movement of credits is here.
 
+use anthill_types::stake::Pool;
 use anthill_types::state::{Account, NodeRecord, Payment, PaymentReason, Supply};
 use anthill_types::{AccountId, Amount, ChainParams, keys};
 
@@ -63,14 +64,12 @@ fn delegated_part(
     amount: Amount,
     reason: &PaymentReason,
 ) -> Amount {
-    let (theirs, own) = (node.delegated.tokens.0, node.bond.0);
-    if !matches!(reason, PaymentReason::Epoch { .. }) || node.delegated.shares == Amount::ZERO {
+    let Pool { tokens, shares } = node.delegated;
+    if !matches!(reason, PaymentReason::Epoch { .. }) || shares == Amount::ZERO {
         return Amount::ZERO;
     }
-    // In thousandths of a nano, so that no product passes 2^128.
-    let nano = (theirs / 1000).saturating_mul(1_000_000_000) / ((theirs + own) / 1000).max(1);
-    let part = amount.share(u64::try_from(nano).unwrap_or(0).min(1_000_000_000));
-    part.and_then(|p| p.share(params.delegator_share)).unwrap_or_default()
+    let part = node.bond.checked_add(tokens).and_then(|all| amount.portion(tokens, all));
+    part.and_then(|part| part.share(params.delegator_share)).unwrap_or_default()
 }
 
 /// Pays a node's operator and writes the numbered payment; what the bond lacks of its minimum

@@ -16,7 +16,7 @@ use anthill_types::{AccountId, Amount, ChainParams, keys};
 
 use crate::error::{LedgerError, TransactionError};
 use crate::state::State;
-use crate::{bank, nodes, staking};
+use crate::{bank, staking};
 
 /// Most proposals that are open or wait for their execution.
 pub const MAX_OPEN: usize = 64;
@@ -145,7 +145,7 @@ fn is_proven(state: &State<'_>, account: &AccountId) -> Result<bool, LedgerError
 }
 
 fn has_worked(node: &NodeRecord, params: &ChainParams) -> bool {
-    node.trust >= nodes::threshold(params) && node.active_epochs >= params.identity_epochs
+    node.trust >= params.trust_threshold && node.active_epochs >= params.identity_epochs
 }
 
 /// All stake, and the voting power that it has.

@@ -9,8 +9,7 @@ use anthill_types::state::{EpochCounts, NodeRecord};
 use anthill_types::task::MAX_CAPABILITIES;
 use anthill_types::transaction::Admit;
 use anthill_types::{
-    AccountId, Amount, BeaconValue, ChainParams, Digest, GenesisHash, NodeKey, Signature, Wire,
-    keys,
+    AccountId, Amount, BeaconValue, Digest, GenesisHash, NodeKey, Signature, Wire, keys,
 };
 
 use crate::bank;
@@ -68,11 +67,6 @@ pub fn admit(
 /// The trust of a newcomer, which is the threshold (`docs/spec/poei.md` 14).
 pub fn first_trust() -> u64 {
     Params::default().threshold
-}
-
-/// Trust below which a node neither earns an epoch's reward nor validates (nano).
-pub fn threshold(params: &ChainParams) -> u64 {
-    params.trust_threshold
 }
 
 /// Writes a node with its pointers.

@@ -17,13 +17,14 @@ use anthill_types::{
 
 use crate::error::{LedgerError, TransactionError};
 use crate::state::State;
-use crate::{bank, governance, nodes};
+use crate::{bank, governance};
 
 /// Least amount of one delegation: one credit.
 pub const MIN_DELEGATION: Amount = Amount::credits(1);
 /// Most nodes that one account delegates to.
 pub const MAX_DELEGATIONS: usize = 64;
-/// Most unbonding pools of a node that one slashing looks at: one a kind and epoch.
+/// Most unbonding pools of a node that one slashing looks at: there are two for each of the at most
+/// 2,000 epochs (`unbonding_epochs`) that are not over.
 const MAX_UNBONDING: usize = 4096;
 
 /// Takes own bond out; it matures after `unbonding_epochs`.
@@ -314,7 +315,7 @@ pub fn validate(
         let (what, needed) = ("a validator's own bond", params.min_bond);
         return Err(TransactionError::Insufficient { what, needed, has: node.bond });
     }
-    if on && node.trust < nodes::threshold(&params) {
+    if on && node.trust < params.trust_threshold {
         return Err(TransactionError::Invalid("its trust is below the threshold for validators"));
     }
     node.validates = on;

@@ -6,9 +6,9 @@ use anthill_types::amount::MICRO;
 use anthill_types::state::NodeRecord;
 use anthill_types::{Amount, ChainParams, Validator, ValidatorSet, keys};
 
+use crate::bank;
 use crate::error::LedgerError;
 use crate::state::State;
-use crate::{bank, nodes};
 
 /// A set stays as it is while no member's stake has moved by more than this part of itself: every
 /// change is one more link that light clients follow.
@@ -47,7 +47,7 @@ fn choose(epoch: u64, params: &ChainParams, nodes: &[NodeRecord]) -> ValidatorSe
     let may = |n: &&NodeRecord| {
         n.validates && n.jailed_until <= epoch + 1 && n.bond >= params.min_bond && power(n) > 0
     };
-    let trusted = trusted(nodes.iter().filter(may).collect(), nodes::threshold(params));
+    let trusted = trusted(nodes.iter().filter(may).collect(), params.trust_threshold);
     let mut members: Vec<Validator> = trusted.into_iter().map(member).collect();
     members.sort_unstable_by_key(|v| (Reverse(v.power), v.key));
     members.truncate(usize::try_from(params.max_validators).unwrap_or(usize::MAX));

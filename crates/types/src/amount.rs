@@ -32,10 +32,49 @@ impl Amount {
         self.0.checked_sub(other.0).map(Self)
     }
 
+    /// `floor(self * part / whole)`, exact whatever their sizes; `None` when `whole` is 0 or the
+    /// result passes 2^128.
+    pub fn portion(self, part: Self, whole: Self) -> Option<Self> {
+        mul_div(self.0, part.0, whole.0).map(Self)
+    }
+
     /// `floor(self * nano / 10^9)`, or `None` on overflow.
     pub fn share(self, nano: u64) -> Option<Self> {
         Some(Self(self.0.checked_mul(u128::from(nano))? / 1_000_000_000))
     }
+}
+
+/// `a * b / c` rounded down; `None` when `c` is 0 or the result passes 2^128.
+fn mul_div(a: u128, b: u128, c: u128) -> Option<u128> {
+    if let Some(product) = a.checked_mul(b) {
+        return product.checked_div(c);
+    }
+    // Long division of the 256-bit product, bit by bit; only for amounts above 2^64 of each.
+    let (mut high, mut low) = wide_mul(a, b);
+    if c == 0 || high >= c {
+        return None;
+    }
+    let mut quotient = 0u128;
+    for _ in 0..128 {
+        let carry = high >> 127;
+        high = high << 1 | low >> 127;
+        low <<= 1;
+        quotient <<= 1;
+        if carry == 1 || high >= c {
+            high = high.wrapping_sub(c);
+            quotient |= 1;
+        }
+    }
+    Some(quotient)
+}
+
+/// The 256-bit product of two 128-bit numbers: high half, low half.
+fn wide_mul(a: u128, b: u128) -> (u128, u128) {
+    const LOW: u128 = u64::MAX as u128;
+    let (a1, a0, b1, b0) = (a >> 64, a & LOW, b >> 64, b & LOW);
+    let (low, mid, more, high) = (a0 * b0, a0 * b1, a1 * b0, a1 * b1);
+    let carry = (low >> 64) + (mid & LOW) + (more & LOW);
+    (high + (mid >> 64) + (more >> 64) + (carry >> 64), low & LOW | carry << 64)
 }
 
 impl Sum for Amount {
@@ -115,6 +154,7 @@ impl<'b, C> Decode<'b, C> for Amount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn text_and_back() {
@@ -124,6 +164,23 @@ mod tests {
         }
         for bad in ["", ".", "1.", "-1", "1.0000001", "x", "1e3"] {
             assert!(bad.parse::<Amount>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn mul_div_is_exact(a in any::<u128>(), b in any::<u128>(), c in 1u128..) {
+            // a * b = q * c + r with r < c, checked in 256 bits.
+            match mul_div(a, b, c) {
+                Some(q) => {
+                    let (high, low) = wide_mul(a, b);
+                    let (qh, ql) = wide_mul(q, c);
+                    let (r, borrow) = low.overflowing_sub(ql);
+                    prop_assert_eq!(high - qh - u128::from(borrow), 0);
+                    prop_assert!(r < c);
+                }
+                None => prop_assert!(wide_mul(a, b).0 >= c),
+            }
         }
     }
 }

@@ -66,7 +66,6 @@ pub struct ParamInfo {
     pub default: u128,
     /// What it is.
     pub text: &'static str,
-    /// What a change of it acts on.
     get: fn(&ChainParams) -> u128,
     set: fn(&mut ChainParams, u128),
 }
@@ -226,7 +225,7 @@ params! {
         "PoEI: whether the weights follow the bounded adaptive rule at each epoch's end.";
     26 slash_equivocation: u64 = ONE / 2, 0 => ONE, Nano,
         "Bond lost for two votes that exclude each other (nano).";
-    27 unbonding_epochs: u64 = 4, 1 => 10_000, Epochs,
+    27 unbonding_epochs: u64 = 4, 1 => 2_000, Epochs,
         "Epochs that an unbonded stake can still be slashed before it is paid out.";
     28 max_validators: u64 = 100, 1 => 1024, Count,
         "Most validators of a set; those with the most stake are taken.";

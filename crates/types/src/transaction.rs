@@ -442,6 +442,52 @@ pub enum Body {
 }
 
 impl Body {
+    /// The name of the variant.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Transfer { .. } => "Transfer",
+            Self::Bond { .. } => "Bond",
+            Self::Admit(_) => "Admit",
+            Self::Offer { .. } => "Offer",
+            Self::SubmitTasks(_) => "SubmitTasks",
+            Self::Commits(_) => "Commits",
+            Self::Reveals(_) => "Reveals",
+            Self::Verdicts(_) => "Verdicts",
+            Self::Challenge { .. } => "Challenge",
+            Self::RenewBeacon { .. } => "RenewBeacon",
+            Self::CreateDenomination(_) => "CreateDenomination",
+            Self::Mint { .. } => "Mint",
+            Self::Send { .. } => "Send",
+            Self::Burn { .. } => "Burn",
+            Self::MultiSend { .. } => "MultiSend",
+            Self::OpenEscrow(_) => "OpenEscrow",
+            Self::ReleaseEscrow { .. } => "ReleaseEscrow",
+            Self::RefundEscrow { .. } => "RefundEscrow",
+            Self::Link { .. } => "Link",
+            Self::Unlink { .. } => "Unlink",
+            Self::RegisterName { .. } => "RegisterName",
+            Self::RenewName { .. } => "RenewName",
+            Self::SetName { .. } => "SetName",
+            Self::TransferName { .. } => "TransferName",
+            Self::ReleaseName { .. } => "ReleaseName",
+            Self::Properties { .. } => "Properties",
+            Self::OpenChannel { .. } => "OpenChannel",
+            Self::CloseChannel { .. } => "CloseChannel",
+            Self::DisputeChannel(_) => "DisputeChannel",
+            Self::FinaliseChannel { .. } => "FinaliseChannel",
+            Self::Unbond { .. } => "Unbond",
+            Self::Delegate { .. } => "Delegate",
+            Self::Undelegate { .. } => "Undelegate",
+            Self::Withdraw { .. } => "Withdraw",
+            Self::Validate { .. } => "Validate",
+            Self::Adopt { .. } => "Adopt",
+            Self::LeaveParent => "LeaveParent",
+            Self::Propose(_) => "Propose",
+            Self::Vote(_) => "Vote",
+            Self::Evidence(_) => "Evidence",
+        }
+    }
+
     /// True for work that the state itself asked a node or validator to do: it pays no fee and
     /// carries sequence 0, since each duty can be done once.
     pub fn is_duty(&self) -> bool {

@@ -11,6 +11,10 @@ use anthill_light::verify;
 use anthill_merkle::rfc9162::{self, Sha3Tree};
 use anthill_types::{GenesisHash, hash, ids, testing};
 
+mod calls;
+
+pub use calls::pack;
+
 /// First byte of a request: the table of the pinned encodings.
 pub const CONFORMANCE: u8 = 1;
 /// First byte of a request: check a proof; 32 bytes of genesis hash and the bundle follow.
@@ -72,16 +76,9 @@ fn altered(proof: &[u8], pin: &GenesisHash) -> Vec<u8> {
     format!("{refused} of {all} refused, reasons {reasons}").into_bytes()
 }
 
-fn texts(mut rest: &[u8]) -> Result<Vec<&str>, String> {
-    let mut found = Vec::new();
-    while !rest.is_empty() {
-        let (length, tail) = rest.split_first_chunk().ok_or("a length has 4 bytes")?;
-        let length = u32::from_le_bytes(*length) as usize;
-        let (text, tail) = tail.split_at_checked(length).ok_or("a text is cut short")?;
-        found.push(std::str::from_utf8(text).map_err(|e| e.to_string())?);
-        rest = tail;
-    }
-    Ok(found)
+fn texts(rest: &[u8]) -> Result<Vec<&str>, String> {
+    let text = |part| std::str::from_utf8(part).map_err(|e| e.to_string());
+    calls::parts(rest)?.into_iter().map(text).collect()
 }
 
 /// For each text 1 and its vector (f32, little-endian), or 0, the length of the reason, the reason.
@@ -113,46 +110,6 @@ pub fn genesis(text: &str) -> Result<[u8; 32], String> {
     text.parse::<GenesisHash>().map(|g| g.0).map_err(|e| e.to_string())
 }
 
-/// A request for texts: `kind`, then each text with its length.
-pub fn pack<'t>(kind: u8, texts: impl IntoIterator<Item = &'t str>) -> Vec<u8> {
-    texts.into_iter().fold(vec![kind], |mut out, text| {
-        out.extend((text.len() as u32).to_le_bytes());
-        out.extend(text.as_bytes());
-        out
-    })
-}
-
-/// What the module exports: room for a request, the call, and where its answer lies.
-#[cfg(target_arch = "wasm32")]
-mod exports {
-    use std::sync::{Mutex, PoisonError};
-
-    static BUFFER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-    /// Makes room for a request of so many bytes and says where to write it.
-    #[unsafe(no_mangle)]
-    extern "C" fn anthill_request(length: usize) -> *mut u8 {
-        let mut buffer = BUFFER.lock().unwrap_or_else(PoisonError::into_inner);
-        buffer.clear();
-        buffer.resize(length, 0);
-        buffer.as_mut_ptr()
-    }
-
-    /// Answers the request and gives the answer's length.
-    #[unsafe(no_mangle)]
-    extern "C" fn anthill_call() -> usize {
-        let mut buffer = BUFFER.lock().unwrap_or_else(PoisonError::into_inner);
-        *buffer = crate::answer(&buffer);
-        buffer.len()
-    }
-
-    /// Where the answer lies until the next request.
-    #[unsafe(no_mangle)]
-    extern "C" fn anthill_answer() -> *const u8 {
-        BUFFER.lock().unwrap_or_else(PoisonError::into_inner).as_ptr()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,7 +121,7 @@ mod tests {
             assert!(said.starts_with("error: "), "{bad:?}: {said}");
         }
         let cut = [&[EMBED], &9u32.to_le_bytes()[..], b"ant"].concat();
-        assert_eq!(answer(&cut), b"error: a text is cut short");
+        assert_eq!(answer(&cut), b"error: a part is cut short");
         let binary = [&[EMBED], &1u32.to_le_bytes()[..], &[0xff]].concat();
         assert!(answer(&binary).starts_with(b"error: invalid utf-8"));
     }

@@ -10,6 +10,11 @@ use anthill_consensus::Certificate;
 use anthill_light::{HeaderChain, verify_from};
 use anthill_types::{Checkpoint, Genesis, GenesisHash, Handover, Header, Wire};
 
+#[path = "../../wasm-check/src/calls.rs"]
+mod calls;
+
+pub use calls::pack;
+
 /// First byte of a request: check a proof. Parts: genesis hash or nothing, checkpoint or nothing,
 /// the proof. Answer: `accepted` with the statements, or `refused` with the reason.
 pub const PROOF: u8 = 1;
@@ -20,35 +25,14 @@ pub const FOLLOW: u8 = 2;
 /// The answer to a request. A request that cannot be answered gives `error: ` and the reason.
 pub fn answer(request: &[u8]) -> Vec<u8> {
     let given = match request.split_first() {
-        Some((&PROOF, rest)) => parts(rest).and_then(|parts| proof(&parts)),
-        Some((&FOLLOW, rest)) => parts(rest).map(|parts| match follow(&parts) {
+        Some((&PROOF, rest)) => calls::parts(rest).and_then(|parts| proof(&parts)),
+        Some((&FOLLOW, rest)) => calls::parts(rest).map(|parts| match follow(&parts) {
             Ok(checkpoint) => [&b"accepted\n"[..], &checkpoint.to_bytes()].concat(),
             Err(reason) => format!("refused\n{reason}").into_bytes(),
         }),
         _ => Err("no such request".to_string()),
     };
     given.unwrap_or_else(|reason| format!("error: {reason}").into_bytes())
-}
-
-/// A request: its kind, then each part with its length (u32, little-endian).
-pub fn pack(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
-    parts.iter().fold(vec![kind], |mut out, part| {
-        out.extend((part.len() as u32).to_le_bytes());
-        out.extend(*part);
-        out
-    })
-}
-
-fn parts(mut rest: &[u8]) -> Result<Vec<&[u8]>, String> {
-    let mut found = Vec::new();
-    while !rest.is_empty() {
-        let (length, tail) = rest.split_first_chunk().ok_or("a length has 4 bytes")?;
-        let length = u32::from_le_bytes(*length) as usize;
-        let (part, tail) = tail.split_at_checked(length).ok_or("a part is cut short")?;
-        found.push(part);
-        rest = tail;
-    }
-    Ok(found)
 }
 
 fn checkpoint(part: &[u8]) -> Result<Option<Checkpoint>, String> {
@@ -98,37 +82,6 @@ fn follow(parts: &[&[u8]]) -> Result<Checkpoint, String> {
     chain.checkpoint().ok_or_else(|| "the validators change after this header".into())
 }
 
-/// What the module exports: room for a request, the call, and where its answer lies.
-#[cfg(target_arch = "wasm32")]
-mod exports {
-    use std::sync::{Mutex, PoisonError};
-
-    static BUFFER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-    /// Makes room for a request of so many bytes and says where to write it.
-    #[unsafe(no_mangle)]
-    extern "C" fn anthill_request(length: usize) -> *mut u8 {
-        let mut buffer = BUFFER.lock().unwrap_or_else(PoisonError::into_inner);
-        buffer.clear();
-        buffer.resize(length, 0);
-        buffer.as_mut_ptr()
-    }
-
-    /// Answers the request and gives the answer's length.
-    #[unsafe(no_mangle)]
-    extern "C" fn anthill_call() -> usize {
-        let mut buffer = BUFFER.lock().unwrap_or_else(PoisonError::into_inner);
-        *buffer = crate::answer(&buffer);
-        buffer.len()
-    }
-
-    /// Where the answer lies until the next request.
-    #[unsafe(no_mangle)]
-    extern "C" fn anthill_answer() -> *const u8 {
-        BUFFER.lock().unwrap_or_else(PoisonError::into_inner).as_ptr()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +99,7 @@ mod tests {
         let request = |from: &[u8], list: &[Vec<u8>]| {
             let mut all: Vec<&[u8]> = vec![&genesis, from, &header, certificate];
             all.extend(list.iter().map(Vec::as_slice));
-            answer(&pack(FOLLOW, &all))
+            answer(&pack(FOLLOW, all))
         };
         let said = request(&[], &handovers);
         let checkpoint = said.strip_prefix(b"accepted\n").unwrap();
@@ -155,17 +108,17 @@ mod tests {
             assert!(request(&[], wrong).starts_with(b"refused\n"));
         }
         // A proof at or below the checkpoint's height is refused with it.
-        let said = answer(&pack(PROOF, &[&[], checkpoint, MOVED]));
+        let said = answer(&pack(PROOF, [&[], checkpoint, MOVED]));
         assert!(said.starts_with(b"refused\nheader"), "{}", String::from_utf8_lossy(&said));
-        assert!(answer(&pack(PROOF, &[&[], &[], MOVED])).starts_with(b"accepted\nkey: "));
+        assert!(answer(&pack(PROOF, [&[][..], &[], MOVED])).starts_with(b"accepted\nkey: "));
     }
 
     #[test]
     fn a_request_that_makes_no_sense_is_an_error() {
-        for bad in [&[][..], &[0], &[PROOF], &[PROOF, 1], &pack(PROOF, &[&[1], &[], &[]])] {
+        for bad in [&[][..], &[0], &[PROOF], &[PROOF, 1], &pack(PROOF, [&[1][..], &[], &[]])] {
             let said = answer(bad);
             assert!(said.starts_with(b"error: "), "{bad:?}: {}", String::from_utf8_lossy(&said));
         }
-        assert!(answer(&pack(FOLLOW, &[])).starts_with(b"refused\n"));
+        assert!(answer(&[FOLLOW]).starts_with(b"refused\n"));
     }
 }

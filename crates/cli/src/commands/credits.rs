@@ -2,8 +2,10 @@
 
 use anthill_light::Verified;
 use anthill_node::views::{CreditsView, EpochView, PaymentView};
+use serde_json::json;
 
 use super::Context;
+use super::tx::Tx;
 use crate::args::CreditsCommand;
 use crate::error::CliError;
 use crate::table::{Table, short};
@@ -14,20 +16,14 @@ pub fn run(context: &Context, what: Option<CreditsCommand>) -> Result<(), CliErr
         None => balances(context),
         Some(CreditsCommand::Why { number }) => why(context, number),
         Some(CreditsCommand::Send { to, amount }) => {
-            let body = serde_json::json!({ "to": to, "amount": amount });
-            sent(context, "/api/transfers", &body)
+            let body = json!({ "type": "send", "to": to, "amount": amount });
+            Tx::new(context, false).submit_to("/v1/tx", body)
         }
         Some(CreditsCommand::Bond { amount }) => {
-            sent(context, "/api/bond", &serde_json::json!({ "amount": amount }))
+            let body = json!({ "type": "bond", "amount": amount });
+            Tx::new(context, false).submit_to("/v1/stake", body)
         }
     }
-}
-
-fn sent(context: &Context, path: &str, body: &serde_json::Value) -> Result<(), CliError> {
-    let reply: serde_json::Value = context.client()?.post(path, body)?;
-    let id = reply.get("transaction").and_then(|t| t.as_str()).unwrap_or_default().to_string();
-    context.print(&reply, || format!("transaction {id} waits for the next block"));
-    Ok(())
 }
 
 fn balances(context: &Context) -> Result<(), CliError> {

@@ -134,7 +134,7 @@ impl Follower {
             }
         }
         if tip > chain.height() {
-            let answer: Value = self.client.get(&format!("/v1/light/headers/{tip}"))?;
+            let answer: Value = self.client.get(&format!("/api/headers/{tip}"))?;
             let header: Header = self.decode(&answer, "header")?;
             let certificate = answer["certificate"].as_str().and_then(from_hex).unwrap_or_default();
             let certificate = Certificate::from_bytes(&certificate).map_err(|e| self.refused(e))?;

@@ -1,8 +1,8 @@
 //! `/v1/blocks` and `/v1/light`: blocks for people, and what light clients follow.
 
 use anthill_ledger::chain::{stored_block, stored_handovers};
+use anthill_types::Wire;
 use anthill_types::ids::to_hex;
-use anthill_types::{Block, Wire};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -23,7 +23,7 @@ pub struct TransactionView {
     /// Its sequence number; 0 for a duty.
     sequence: u64,
     /// What it does, in one word.
-    kind: String,
+    kind: &'static str,
     /// Its size in bytes.
     bytes: usize,
 }
@@ -57,15 +57,6 @@ pub struct BlockView {
     transactions: Vec<TransactionView>,
 }
 
-/// What a light client needs of one height.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct LightHeader {
-    /// Canonical bytes of the header, hexadecimal.
-    header: String,
-    /// Canonical bytes of its certificate, hexadecimal.
-    certificate: String,
-}
-
 /// Changes of the validator set.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct LightHandovers {
@@ -84,24 +75,16 @@ pub struct LightGenesis {
     height: u64,
 }
 
-fn block_at(app: &App, height: u64) -> Result<(Block, Vec<u8>), ApiError> {
-    let found = stored_block(app.handle.shared.store.as_ref(), height)?;
-    found.ok_or_else(|| ApiError::absent(format!("there is no block {height} here")))
-}
-
-/// The name of a body's variant.
-fn kind(body: &anthill_types::Body) -> String {
-    let text = format!("{body:?}");
-    text.chars().take_while(char::is_ascii_alphanumeric).collect()
-}
-
 /// A block with its transactions.
 #[utoipa::path(operation_id = "chain_block", get, path = "/v1/blocks/{height}", params(("height" = u64, Path)), responses((status = 200, body = BlockView), (status = 404)))]
 pub async fn block(
     State(app): State<App>,
     height: InPath<u64>,
 ) -> Result<Json<BlockView>, ApiError> {
-    let (block, certificate) = block_at(&app, path(height)?)?;
+    let height = path(height)?;
+    let found = stored_block(app.handle.shared.store.as_ref(), height)?;
+    let (block, certificate) =
+        found.ok_or_else(|| ApiError::absent(format!("there is no block {height} here")))?;
     let certificate = anthill_consensus::Certificate::from_bytes(&certificate)
         .map_err(|e| ApiError::conflict(e.to_string()))?;
     let header = &block.header;
@@ -109,7 +92,7 @@ pub async fn block(
         id: t.id().to_string(),
         sender: t.transaction.sender.to_string(),
         sequence: t.transaction.sequence,
-        kind: kind(&t.transaction.body),
+        kind: t.transaction.body.name(),
         bytes: t.to_bytes().len(),
     };
     Ok(Json(BlockView {
@@ -126,17 +109,6 @@ pub async fn block(
         round: certificate.round,
         transactions: block.transactions.iter().map(transaction).collect(),
     }))
-}
-
-/// A header with its certificate.
-#[utoipa::path(operation_id = "chain_header", get, path = "/v1/light/headers/{height}", params(("height" = u64, Path)), responses((status = 200, body = LightHeader), (status = 404)))]
-pub async fn header(
-    State(app): State<App>,
-    height: InPath<u64>,
-) -> Result<Json<LightHeader>, ApiError> {
-    let (block, certificate) = block_at(&app, path(height)?)?;
-    let header = to_hex(&block.header.to_bytes());
-    Ok(Json(LightHeader { header, certificate: to_hex(&certificate) }))
 }
 
 /// The next 64 changes of the validator set above a height.

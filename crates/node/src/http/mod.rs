@@ -98,8 +98,6 @@ fn router(app: App) -> Router {
         .route("/api/resume", post(work::resume))
         .route("/api/limit", post(work::limit))
         .route("/api/tickets", post(work::ticket))
-        .route("/api/transfers", post(work::transfer))
-        .route("/api/bond", post(work::bond))
         .route("/api/login-code", post(work::login_code))
         .route("/v1/models", get(openai::models))
         .route("/v1/models/{id}", get(openai::model))
@@ -127,7 +125,6 @@ fn router(app: App) -> Router {
         .route("/v1/gov/proposals/{number}", get(gov::proposal))
         .route("/v1/blocks/{height}", get(chain::block))
         .route("/v1/light/genesis", get(chain::genesis))
-        .route("/v1/light/headers/{height}", get(chain::header))
         .route("/v1/light/handovers/{above}", get(chain::handovers))
         .route("/openapi.json", get(openapi::document))
         .layer(from_fn_with_state(app.clone(), auth::require_token));

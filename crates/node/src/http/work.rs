@@ -1,11 +1,11 @@
-//! Routes that do: index, ask, pause, limit, tickets, transfers, the task bench.
+//! Routes that do: index, ask, pause, limit, tickets, the task bench.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anthill_types::state::Phase;
 use anthill_types::task::{MAX_BATCH, program, task_id};
-use anthill_types::{AccountId, Amount, Body, Bytes, Cid, TaskId, TaskSpec};
+use anthill_types::{Amount, Body, Bytes, Cid, TaskId, TaskSpec};
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
@@ -141,65 +141,6 @@ pub async fn ticket(
 
 fn amount(text: &str) -> Result<Amount, ApiError> {
     text.parse().map_err(|e: anthill_types::ids::ParseIdError| ApiError::bad(e.to_string()))
-}
-
-/// A transfer.
-#[derive(Deserialize, utoipa::ToSchema)]
-pub struct TransferRequest {
-    /// The receiving account, hexadecimal.
-    #[schema(pattern = "^[0-9a-f]{64}$")]
-    to: String,
-    /// rUv, with up to six decimals.
-    #[schema(pattern = "^[0-9]{1,20}([.][0-9]{1,6})?$")]
-    amount: String,
-}
-
-/// A transaction that waits for a block.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct SubmittedView {
-    /// Its id.
-    transaction: String,
-    /// Its sequence number.
-    sequence: u64,
-}
-
-async fn submit(app: &App, body: Body) -> Result<Json<SubmittedView>, ApiError> {
-    let submitted = app.handle.submit(body).await?;
-    Ok(Json(SubmittedView { transaction: submitted.id.to_string(), sequence: submitted.sequence }))
-}
-
-/// Sends credits of this node's account.
-#[utoipa::path(post, path = "/api/transfers", request_body = TransferRequest, responses((status = 200, body = SubmittedView), (status = 400), (status = 409)))]
-pub async fn transfer(
-    State(app): State<App>,
-    input: Input<TransferRequest>,
-) -> Result<Json<SubmittedView>, ApiError> {
-    let Json(request) = input?;
-    let to: AccountId = request
-        .to
-        .parse()
-        .map_err(|e: anthill_types::ids::ParseIdError| ApiError::bad(e.to_string()))?;
-    let amount = amount(&request.amount)?;
-    submit(&app, Body::Transfer { to, amount }).await
-}
-
-/// An amount.
-#[derive(Deserialize, utoipa::ToSchema)]
-pub struct BondRequest {
-    /// rUv, with up to six decimals.
-    #[schema(pattern = "^[0-9]{1,20}([.][0-9]{1,6})?$")]
-    amount: String,
-}
-
-/// Puts credits into this node's bond.
-#[utoipa::path(post, path = "/api/bond", request_body = BondRequest, responses((status = 200, body = SubmittedView), (status = 400), (status = 409)))]
-pub async fn bond(
-    State(app): State<App>,
-    input: Input<BondRequest>,
-) -> Result<Json<SubmittedView>, ApiError> {
-    let Json(request) = input?;
-    let amount = amount(&request.amount)?;
-    submit(&app, Body::Bond { amount }).await
 }
 
 /// A login code.
