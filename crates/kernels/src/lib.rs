@@ -12,14 +12,20 @@
 //! WASM, with any number of threads and any batch size.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod backend;
 mod dispatch;
 pub mod gemm;
+pub mod int8;
+mod lanes;
 pub mod nonlinear;
 pub mod norm;
 pub mod reduce;
+pub mod testing;
 
-pub use gemm::{PackedMatrix, gemm};
-pub use nonlinear::{erf, exp, gelu, softmax, tanh};
+pub use backend::{Backend, BackendError};
+pub use gemm::{PackedMatrix, gemm, gemv};
+pub use int8::{PackedInt8, QuantizedRows, gemm_i8, quantize_rows, rescale};
+pub use nonlinear::{erf, exp, gelu, sigmoid, sigmoids, softmax, tanh, tanhs};
 pub use norm::{layer_norm, normalize};
 pub use reduce::{axpy, axpy_i8, dot, l2_norm, sum};
 

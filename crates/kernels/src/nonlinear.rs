@@ -58,6 +58,26 @@ pub fn tanh(x: f32) -> f32 {
     if a < 0.125 { series } else { large }
 }
 
+/// The logistic function `1 / (1 + e^-x)` with an absolute error below 2e-7.
+#[inline(always)]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+#[inline(always)]
+fn sigmoids_body(values: &mut [f32]) {
+    for x in values.iter_mut() {
+        *x = sigmoid(*x);
+    }
+}
+
+#[inline(always)]
+fn tanhs_body(values: &mut [f32]) {
+    for x in values.iter_mut() {
+        *x = tanh(*x);
+    }
+}
+
 #[inline(always)]
 fn gelu_body(values: &mut [f32]) {
     for x in values.iter_mut() {
@@ -76,6 +96,14 @@ dispatch! {
     /// The Gaussian error linear unit `x * Phi(x)`, exact form with erf, value by value
     /// (Hendrycks and Gimpel, "Gaussian error linear units", 2016).
     pub fn gelu(values: &mut [f32]) = gelu_body
+}
+dispatch! {
+    /// [`sigmoid`], value by value.
+    pub fn sigmoids(values: &mut [f32]) = sigmoids_body
+}
+dispatch! {
+    /// [`tanh`], value by value.
+    pub fn tanhs(values: &mut [f32]) = tanhs_body
 }
 dispatch! {
     /// `exp(x - shift)`, value by value.
