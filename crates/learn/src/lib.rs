@@ -10,12 +10,14 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod linear;
 pub mod minilm;
 pub mod split;
 pub mod static_model;
 pub mod tensors;
 pub mod wordpiece;
 
+pub use linear::{Int8Product, Precision};
 pub use minilm::MiniLm;
 pub use split::{Chunk, split};
 pub use static_model::StaticModel;
@@ -57,6 +59,9 @@ pub enum EmbedError {
         /// SHA-256 of the bytes given, hexadecimal.
         found: String,
     },
+    /// The device that multiplies for the model failed.
+    #[error("the device that runs the model failed: {0}; try again, or run it on the processor")]
+    Device(String),
     /// A kernel refused a value.
     #[error("text {index} of the batch: {source}")]
     Kernel {
@@ -84,6 +89,10 @@ pub trait Embedder: Send + Sync {
     fn dimensions(&self) -> usize;
     /// Tokens that the model sees in the text, before any truncation.
     fn token_count(&self, text: &str) -> usize;
+    /// Tokens of a text that the model reads; the rest of a longer text is cut off. `None`: all.
+    fn max_tokens(&self) -> Option<usize> {
+        None
+    }
     /// Embeds each text; a text's vector does not depend on its neighbours in the batch.
     ///
     /// # Errors

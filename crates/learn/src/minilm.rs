@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use anthill_kernels::{PackedMatrix, gelu, gemm, layer_norm, normalize, softmax};
 use sha2::{Digest, Sha256};
 
+use crate::linear::{Linear, Precision, shape};
 use crate::tensors::Tensors;
 use crate::wordpiece::WordPiece;
 use crate::{EmbedError, Embedder, check_length};
@@ -31,14 +32,10 @@ const INNER: usize = 1536;
 const VOCABULARY: usize = 30_522;
 const POSITIONS: usize = 512;
 const EPSILON: f32 = 1e-12;
+/// What the hash of an encoder in int8 has beside the files.
+const INT8_TAG: &[u8] = b"int8: weights by output, activations by token, ties to even";
 /// Tokens that are computed together.
 const GROUP_TOKENS: usize = 512;
-
-/// A linear layer: weights packed for the product, and its bias.
-struct Linear {
-    weight: PackedMatrix,
-    bias: Vec<f32>,
-}
 
 /// Weight and bias of a layer normalisation.
 struct Norm {
@@ -59,6 +56,7 @@ struct Layer {
 /// The encoder with its tokenizer.
 pub struct MiniLm {
     hash: [u8; 32],
+    name: &'static str,
     tokenizer: WordPiece,
     class: u32,
     separator: u32,
@@ -75,6 +73,20 @@ impl MiniLm {
     /// # Errors
     /// [`EmbedError::WrongHash`] for other files, [`EmbedError::BadModel`] if a part is missing.
     pub fn from_bytes(safetensors: &[u8], tokenizer_json: &[u8]) -> Result<Self, EmbedError> {
+        Self::with_precision(safetensors, tokenizer_json, Precision::Float)
+    }
+
+    /// Loads the encoder with its linear layers in the given precision. An encoder in int8 gives
+    /// other vectors than one in f32 and so is another model, with another hash and name; where its
+    /// products run changes no bit.
+    ///
+    /// # Errors
+    /// As [`Self::from_bytes`], and [`EmbedError::BadModel`] when the weights cannot be placed.
+    pub fn with_precision(
+        safetensors: &[u8],
+        tokenizer_json: &[u8],
+        precision: Precision<'_>,
+    ) -> Result<Self, EmbedError> {
         check_hash("model.safetensors", MODEL_SHA256, safetensors)?;
         check_hash("tokenizer.json", TOKENIZER_SHA256, tokenizer_json)?;
         let tensors = Tensors::read(safetensors)?;
@@ -91,14 +103,22 @@ impl MiniLm {
         let mut hasher = blake3::Hasher::new();
         hasher.update(blake3::hash(safetensors).as_bytes());
         hasher.update(blake3::hash(tokenizer_json).as_bytes());
+        let name = match precision {
+            Precision::Float => "all-MiniLM-L6-v2",
+            Precision::Int8(_) => {
+                hasher.update(INT8_TAG);
+                "all-MiniLM-L6-v2-int8"
+            }
+        };
         Ok(Self {
             hash: *hasher.finalize().as_bytes(),
+            name,
             class,
             separator,
             words: tensors.values("embeddings.word_embeddings.weight", VOCABULARY * WIDTH)?,
             positions,
             embedding_norm: norm(&tensors, "embeddings.LayerNorm")?,
-            layers: (0..LAYERS).map(|i| layer(&tensors, i)).collect::<Result<_, _>>()?,
+            layers: (0..LAYERS).map(|i| layer(&tensors, i, precision)).collect::<Result<_, _>>()?,
             tokenizer,
         })
     }
@@ -147,13 +167,13 @@ impl MiniLm {
 }
 
 impl Embedder for MiniLm {
-    /// BLAKE3 over the BLAKE3 hashes of the weights and of the tokenizer.
+    /// BLAKE3 over the BLAKE3 hashes of the weights and of the tokenizer, and a tag for int8.
     fn model_hash(&self) -> [u8; 32] {
         self.hash
     }
 
     fn name(&self) -> &str {
-        "all-MiniLM-L6-v2"
+        self.name
     }
 
     fn dimensions(&self) -> usize {
@@ -162,6 +182,11 @@ impl Embedder for MiniLm {
 
     fn token_count(&self, text: &str) -> usize {
         self.tokenizer.count(text)
+    }
+
+    /// `[CLS]` and `[SEP]` take two of [`MAX_TOKENS`].
+    fn max_tokens(&self) -> Option<usize> {
+        Some(MAX_TOKENS - 2)
     }
 
     fn embed_batch(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
@@ -196,14 +221,6 @@ impl Embedder for MiniLm {
         let linear = (LAYERS * (4 * WIDTH * WIDTH + 2 * WIDTH * INNER)) as u64;
         let pairs = (LAYERS * 2 * WIDTH) as u64;
         (tokens * linear + tokens * tokens * pairs).div_ceil(1000)
-    }
-}
-
-impl Linear {
-    fn apply(&self, x: &[f32]) -> Result<Vec<f32>, EmbedError> {
-        let mut out = vec![0.0; x.len() / self.weight.inner() * self.weight.columns()];
-        gemm(x, &self.weight, &self.bias, &mut out).map_err(shape)?;
-        Ok(out)
     }
 }
 
@@ -262,11 +279,6 @@ fn attend(projected: &[f32], length: usize, out: &mut [f32]) -> Result<(), Embed
     Ok(())
 }
 
-/// A kernel's refusal of a shape means that the model's parts do not fit together.
-fn shape(error: anthill_kernels::KernelError) -> EmbedError {
-    EmbedError::bad(error.to_string())
-}
-
 fn check_hash(file: &'static str, expected: &'static str, bytes: &[u8]) -> Result<(), EmbedError> {
     let found: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
     if found == expected { Ok(()) } else { Err(EmbedError::WrongHash { file, expected, found }) }
@@ -302,26 +314,31 @@ fn linear(
     names: &[String],
     inner: usize,
     columns: usize,
+    precision: Precision<'_>,
 ) -> Result<Linear, EmbedError> {
     let (mut weight, mut bias) = (Vec::new(), Vec::new());
     for name in names {
         weight.extend(tensors.values(&format!("{name}.weight"), inner * columns)?);
         bias.extend(tensors.values(&format!("{name}.bias"), columns)?);
     }
-    let weight =
-        PackedMatrix::from_transposed(&weight, inner, columns * names.len()).map_err(shape)?;
-    Ok(Linear { weight, bias })
+    Linear::new(&weight, bias, inner, precision)
 }
 
-fn layer(tensors: &Tensors<'_>, index: usize) -> Result<Layer, EmbedError> {
+fn layer(
+    tensors: &Tensors<'_>,
+    index: usize,
+    precision: Precision<'_>,
+) -> Result<Layer, EmbedError> {
     let name = |part: &str| format!("encoder.layer.{index}.{part}");
+    let linear =
+        |names: &[String], inner, columns| linear(tensors, names, inner, columns, precision);
     let projections = ["query", "key", "value"].map(|p| name(&format!("attention.self.{p}")));
     Ok(Layer {
-        query_key_value: linear(tensors, &projections, WIDTH, WIDTH)?,
-        attention_out: linear(tensors, &[name("attention.output.dense")], WIDTH, WIDTH)?,
+        query_key_value: linear(&projections, WIDTH, WIDTH)?,
+        attention_out: linear(&[name("attention.output.dense")], WIDTH, WIDTH)?,
         attention_norm: norm(tensors, &name("attention.output.LayerNorm"))?,
-        inner: linear(tensors, &[name("intermediate.dense")], WIDTH, INNER)?,
-        outer: linear(tensors, &[name("output.dense")], INNER, WIDTH)?,
+        inner: linear(&[name("intermediate.dense")], WIDTH, INNER)?,
+        outer: linear(&[name("output.dense")], INNER, WIDTH)?,
         outer_norm: norm(tensors, &name("output.LayerNorm"))?,
     })
 }

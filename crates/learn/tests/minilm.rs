@@ -6,7 +6,8 @@
 
 use std::path::PathBuf;
 
-use anthill_learn::{EmbedError, Embedder, MiniLm};
+use anthill_kernels::Backend;
+use anthill_learn::{EmbedError, Embedder, MiniLm, Precision};
 
 fn folder() -> Option<PathBuf> {
     let folder = std::env::var_os("ANTHILL_MINILM_DIR");
@@ -79,4 +80,32 @@ fn bits_do_not_depend_on_the_batch() {
     reversed.reverse();
     assert_eq!(reversed, together);
     assert_eq!(model.embed_batch(&["x", "\n"]), Err(EmbedError::NoTokens { index: 1 }));
+}
+
+#[test]
+fn backends_and_int8_products_give_the_same_bits() {
+    let Some(folder) = folder() else { return };
+    let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let tokenizer = std::fs::read(folder.join("tokenizer.json")).unwrap();
+    let int8 = MiniLm::with_precision(&weights, &tokenizer, Precision::int8()).unwrap();
+    let float = load(&folder);
+    assert_ne!(int8.model_hash(), float.model_hash());
+    let rows = reference();
+    let texts: Vec<&str> = rows.iter().map(|r| r.0.as_str()).filter(|t| t.len() < 200).collect();
+    let all = |model: &MiniLm| {
+        let embed = |b: Backend| {
+            b.select().unwrap();
+            model.embed_batch(&texts).unwrap()
+        };
+        Backend::available().into_iter().map(embed).collect::<Vec<_>>()
+    };
+    let (floats, bytes) = (all(&float), all(&int8));
+    for backend in 1..floats.len() {
+        assert_eq!((&floats[0], &bytes[0]), (&floats[backend], &bytes[backend]));
+    }
+    for (a, b) in floats[0].iter().zip(&bytes[0]) {
+        let cosine = anthill_kernels::dot(a, b);
+        println!("int8 against f32: cosine {cosine:.5}");
+        assert!(cosine > 0.98, "cosine {cosine}");
+    }
 }
