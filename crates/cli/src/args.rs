@@ -302,6 +302,11 @@ pub enum Command {
         #[command(subcommand)]
         what: ModelCommand,
     },
+    /// Embed the lines of a file: vectors that every machine makes with the same bits.
+    #[command(
+        after_help = "Examples:\n  anthill embed --in lines.txt --out vectors.npy\n  anthill embed --model minilm --in lines.txt --out vectors.npy --json\n  anthill embed --model minilm --int8 --backend avx2 --threads 2 --in lines.txt"
+    )]
+    Embed(crate::args_embed::EmbedArgs),
     /// The configuration in force, and where each value comes from.
     #[command(after_help = "Example:\n  ANTHILL_CPU=50 anthill config")]
     Config {

@@ -4,11 +4,13 @@
 
 mod args;
 mod args_chain;
+mod args_embed;
 mod args_tx;
 mod client;
 mod commands;
 mod demo;
 mod error;
+mod npy;
 mod table;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@ pub mod ask;
 mod chain;
 pub mod credits;
 mod doctor;
+mod embed;
 mod keys;
 mod light;
 mod model;
@@ -126,6 +127,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
             keys::restore(&context, &file, password_file.as_deref())
         }
         Command::Model { what } => model::run(&context, what),
+        Command::Embed(args) => embed::run(&context, &args),
         Command::Config { settings } => status::config(&context, &settings),
         Command::Bench { tasks, one_by_one } => status::bench(&context, tasks, one_by_one),
         Command::Demo(args) => crate::demo::run(&context, &args),
