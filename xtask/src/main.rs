@@ -41,7 +41,7 @@ fn main() -> std::process::ExitCode {
         Some("soak") => soak::run(&root, &args[1..]),
         Some("kill") => kill::run(&root, &args[1..]),
         Some("tidy") => tidy::run(&root),
-        Some("wasm") => wasm::run(&root),
+        Some("wasm") => wasm::run(&root, wasm::minilm(&root).as_deref()),
         Some("loc") => loc::run(&root),
         Some("distill") => distill::run(&args[1..]),
         _ => Err(USAGE.to_string()),

@@ -5,7 +5,17 @@ use std::path::{Path, PathBuf};
 use crate::{fuzz, reliability, run, tidy, wasm};
 
 /// Python packages that the tests drive as independent clients, pinned.
-const PYTHON: [&str; 2] = ["openai==3.52.0", "schemathesis==4.32.5"];
+/// onnxruntime is the encoder's oracle, wasmtime a second engine for the browser's module.
+const PYTHON: [&str; 8] = [
+    "openai==3.52.0",
+    "schemathesis==4.32.5",
+    "numpy",
+    "onnx==1.23.2",
+    "onnxruntime==1.31.1",
+    "safetensors",
+    "tokenizers==0.23.3",
+    "wasmtime",
+];
 
 /// Fuzz targets of each run; `docs/FUZZING.md` says why `consensus` and `model` are not among them.
 const FUZZED: [&str; 14] = [
@@ -20,7 +30,8 @@ pub fn run(root: &Path) -> Result<(), String> {
     tidy::run(root)?;
     // One selection of crates and features from here on: another would build the tree again.
     run::run(root, "cargo", &["test", "--release", "--workspace", "--locked", "--no-run"])?;
-    let minilm = pull_minilm(root)?.display().to_string();
+    let weights = pull_minilm(root)?;
+    let minilm = weights.display().to_string();
     let environment = [("ANTHILL_PYTHON", python.as_str()), ("ANTHILL_MINILM_DIR", &minilm)];
     let all = ["test", "--release", "--workspace", "--locked", "--no-fail-fast"];
     run::run_with(root, "cargo", &all, &environment)?;
@@ -30,7 +41,7 @@ pub fn run(root: &Path) -> Result<(), String> {
         root,
         &[&bounded[..], &FUZZED].concat().into_iter().map(String::from).collect::<Vec<_>>(),
     )?;
-    wasm::run(root)
+    wasm::run(root, Some(&weights))
 }
 
 /// Fetches the full encoder by the product's own command, for its parity test; gives its folder.
@@ -61,6 +72,9 @@ fn prepare(root: &Path) -> Result<(), String> {
     }
     if !run::exists("g++") {
         missing.push("g++");
+    }
+    if !run::exists("chromium") {
+        missing.push("chromium");
     }
     if !run::exists("python3") {
         missing.push("python3");

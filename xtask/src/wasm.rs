@@ -1,8 +1,11 @@
-//! `cargo xtask wasm`: builds the browser parts and compares them in Node with the native results.
+//! `cargo xtask wasm`: builds the browser parts and compares them, in Node, wasmtime and Chromium,
+//! with the native results.
 
 use std::path::{Path, PathBuf};
 
-use anthill_wasm_check::{ALTERED, CONFORMANCE, EMBED, MERKLE, PROOF, answer, pack};
+use anthill_wasm_check::{
+    ALTERED, CONFORMANCE, EMBED, ENCODER, ENCODER_INT8, KERNELS, MERKLE, PROOF, answer, pack,
+};
 
 use crate::run;
 
@@ -13,6 +16,8 @@ const LIGHT: &str = "anthill-wasm-light";
 const MAX_LIGHT_GZIP: u64 = 400 * 1024;
 /// Texts that are embedded: those of `wasm-check/texts.txt`, then lines of the specification.
 const TEXTS: usize = 200;
+/// Length of the full encoder's vectors.
+const ENCODER_WIDTH: usize = 384;
 /// Packages that would tie the module to a host.
 const FOREIGN: [&str; 5] = ["getrandom", "wasm-bindgen", "js-sys", "web-time", "tokio"];
 
@@ -22,15 +27,35 @@ struct Question {
     request: Vec<u8>,
 }
 
-/// Builds the module, runs it, and compares every answer byte by byte.
-pub fn run(root: &Path) -> Result<(), String> {
-    check(root)?;
+/// Where the module runs, and the program and script that run it there.
+const ENGINES: [(&str, &str); 3] =
+    [("Node", "check.mjs"), ("wasmtime", "check_wasmtime.py"), ("Chromium", "check_browser.mjs")];
+/// What modern browsers have; a module without it must give the same bits.
+const SIMD: &str = "-C target-feature=+simd128";
+
+/// Builds the modules, runs them, and compares every answer byte by byte. `minilm` is the folder of
+/// the full encoder's files.
+pub fn run(root: &Path, minilm: Option<&Path>) -> Result<(), String> {
+    let module = build(root, PACKAGE, "anthill_wasm_check.wasm", "target/wasm-simd", SIMD)?;
+    check(root, &module, minilm)?;
+    let plain = build(root, PACKAGE, "anthill_wasm_check.wasm", "target/wasm", "")?;
+    let few = [question("kernels", vec![KERNELS]), embeddings(root)?];
+    compare(root, ENGINES[0], &plain, &few, "without SIMD")?;
     light(root)
+}
+
+/// The full encoder's folder: the one that is named, or the one that the tests fetched.
+pub fn minilm(root: &Path) -> Option<PathBuf> {
+    let named = std::env::var_os("ANTHILL_MINILM_DIR").map(PathBuf::from);
+    named.or_else(|| {
+        let fetched = root.join("target/minilm/models/minilm");
+        fetched.join("tokenizer.json").exists().then_some(fetched)
+    })
 }
 
 /// The light client's module: small enough for any page, and right in Node.
 fn light(root: &Path) -> Result<(), String> {
-    let module = build(root, LIGHT, "anthill_wasm_light.wasm")?;
+    let module = build(root, LIGHT, "anthill_wasm_light.wasm", "target/wasm", "")?;
     let path = module.display().to_string();
     let script = "set -o pipefail; gzip -9 -c \"$0\" | wc -c";
     let packed = run::output(root, "bash", &["-c", script, &path])?;
@@ -67,42 +92,61 @@ fn light(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn check(root: &Path) -> Result<(), String> {
+fn check(root: &Path, module: &Path, minilm: Option<&Path>) -> Result<(), String> {
     let tree = run::output(root, "cargo", &tree_arguments())?;
     if let Some(line) = tree.lines().find(|l| FOREIGN.iter().any(|f| l.starts_with(f))) {
         return Err(format!("{line} has no place in the browser's pure parts (see `cargo tree`)"));
     }
-    let module = build(root, PACKAGE, "anthill_wasm_check.wasm")?;
+    let mut floats = vec![question("kernels", vec![KERNELS]), embeddings(root)?];
+    match minilm {
+        Some(folder) => floats.extend(encoders(root, folder)?),
+        None => println!("wasm: no MiniLM weights here, the full encoder is not compared"),
+    }
+    compare(root, ENGINES[0], module, &questions(root)?, "with SIMD")?;
+    for engine in ENGINES {
+        compare(root, engine, module, &floats, "with SIMD")?;
+    }
+    let size = std::fs::metadata(module).map_err(|e| format!("{}: {e}", module.display()))?.len();
+    println!(
+        "wasm: {PACKAGE} is {size} bytes ({:.1} MiB, most of it the embedded model) and imports nothing",
+        size as f64 / 1_048_576.0
+    );
+    Ok(())
+}
+
+/// Asks the module in one engine and the native code, and compares.
+fn compare(
+    root: &Path,
+    (engine, script): (&str, &str),
+    module: &Path,
+    questions: &[Question],
+    build: &str,
+) -> Result<(), String> {
     let folder = root.join("target/wasm/check");
-    let questions = questions(root)?;
-    write(&folder, &questions)?;
-    let script = root.join("xtask/wasm-check/check.mjs").display().to_string();
-    let (module_path, folder_path) = (module.display().to_string(), folder.display().to_string());
-    let seconds = run::output(root, "node", &[&script, &module_path, &folder_path])?;
+    write(&folder, questions)?;
+    let script = root.join("xtask/wasm-check").join(script).display().to_string();
+    let program = match engine {
+        "wasmtime" => root.join("target/python/bin/python").display().to_string(),
+        _ => "node".to_string(),
+    };
+    let (module, place) = (module.display().to_string(), folder.display().to_string());
+    let seconds = run::output(root, &program, &[&script, &module, &place])?;
     if seconds.lines().count() != questions.len() {
-        return Err(format!(
-            "Node answered {} of {} requests",
-            seconds.lines().count(),
-            questions.len()
-        ));
+        let answered = seconds.lines().count();
+        return Err(format!("{engine} answered {answered} of {} requests", questions.len()));
     }
     for (n, (question, line)) in questions.iter().zip(seconds.lines()).enumerate() {
         let native = answer(&question.request);
         let browser = read(&folder.join(format!("{n}.answer")))?;
         if native != browser {
             return Err(format!(
-                "{}: the browser module answers otherwise than the native code ({})",
+                "{}: the module {build} answers otherwise in {engine} than the native code ({})",
                 question.what,
                 first_difference(&native, &browser)
             ));
         }
-        judge(question, &native, line)?;
+        judge(question, &native, line, &format!("{engine}, {build}"))?;
     }
-    let size = std::fs::metadata(&module).map_err(|e| format!("{}: {e}", module.display()))?.len();
-    println!(
-        "wasm: {PACKAGE} is {size} bytes ({:.1} MiB, most of it the embedded model) and imports nothing",
-        size as f64 / 1_048_576.0
-    );
     Ok(())
 }
 
@@ -120,12 +164,18 @@ fn tree_arguments() -> [&'static str; 9] {
     ]
 }
 
-fn build(root: &Path, package: &str, file: &str) -> Result<PathBuf, String> {
-    let target = root.join("target/wasm");
+fn build(
+    root: &Path,
+    package: &str,
+    file: &str,
+    folder: &str,
+    flags: &str,
+) -> Result<PathBuf, String> {
+    let target = root.join(folder);
     // One shell, since the script gives its settings as a line to evaluate.
     let command = format!(
-        "settings=$(tools/wasm-toolchain.sh) && eval \"$settings\" && cargo build --release --locked \
-         --target wasm32-unknown-unknown --target-dir target/wasm --package {package} --lib"
+        "settings=$(tools/wasm-toolchain.sh) && eval \"$settings\" && RUSTFLAGS='{flags}' cargo build \
+         --release --locked --target wasm32-unknown-unknown --target-dir {folder} --package {package} --lib"
     );
     run::run(root, "bash", &["-c", &command])?;
     Ok(target.join("wasm32-unknown-unknown/release").join(file))
@@ -145,15 +195,36 @@ fn questions(root: &Path) -> Result<Vec<Question>, String> {
     let mut other = pin;
     other[0] ^= 1;
     let texts = texts(root)?;
-    let question = |what: &str, request: Vec<u8>| Question { what: what.into(), request };
     Ok(vec![
         question("encodings of every wire type, 65,536 cases each", vec![CONFORMANCE]),
         question("a good proof", about(PROOF, &pin)),
         question("a proof of another chain", about(PROOF, &other)),
         question("a proof with each byte altered", about(ALTERED, &pin)),
         question("Merkle root over texts", pack(MERKLE, texts.iter().map(String::as_str))),
-        question("embeddings", pack(EMBED, texts.iter().map(String::as_str))),
         question("a request that makes no sense", vec![0]),
+    ])
+}
+
+fn question(what: &str, request: Vec<u8>) -> Question {
+    Question { what: what.into(), request }
+}
+
+fn embeddings(root: &Path) -> Result<Question, String> {
+    Ok(question("embeddings", pack(EMBED, texts(root)?)))
+}
+
+/// The full encoder in f32 and int8 over the same texts.
+fn encoders(root: &Path, folder: &Path) -> Result<[Question; 2], String> {
+    let (weights, tokenizer) =
+        (read(&folder.join("model.safetensors"))?, read(&folder.join("tokenizer.json"))?);
+    let texts = texts(root)?;
+    let all = |kind| {
+        let files = [&weights[..], &tokenizer[..]].into_iter();
+        pack(kind, files.chain(texts.iter().map(String::as_bytes)))
+    };
+    Ok([
+        question("embeddings of the full encoder", all(ENCODER)),
+        question("embeddings of the full encoder in int8", all(ENCODER_INT8)),
     ])
 }
 
@@ -189,7 +260,7 @@ fn write(folder: &Path, questions: &[Question]) -> Result<(), String> {
 }
 
 /// Equal answers could both be wrong: each must also be what was asked for.
-fn judge(question: &Question, given: &[u8], seconds: &str) -> Result<(), String> {
+fn judge(question: &Question, given: &[u8], seconds: &str, place: &str) -> Result<(), String> {
     let text = String::from_utf8_lossy(given);
     let summary = match question.request[0] {
         CONFORMANCE => {
@@ -207,20 +278,27 @@ fn judge(question: &Question, given: &[u8], seconds: &str) -> Result<(), String>
             let (refused, all) = (words.next(), words.nth(1));
             (refused == all && refused != Some("0")).then(|| text.to_string())
         }
-        EMBED => embedded(given).map(|n| format!("{n} of {TEXTS} texts, all bits equal")),
+        KERNELS => {
+            let pinned = include_str!("../../crates/kernels/tests/conformance.txt");
+            (pinned == text).then(|| format!("{} hashes, as pinned", pinned.lines().count()))
+        }
+        EMBED => embedded(given, anthill_learn::StaticModel::embedded().dimensions())
+            .map(|n| format!("{n} of {TEXTS} texts, all bits equal")),
+        ENCODER | ENCODER_INT8 => embedded(given, ENCODER_WIDTH)
+            .map(|n| format!("{n} of {TEXTS} texts, all bits equal")),
         MERKLE => (given.len() == 32).then(|| "equal".to_string()),
         _ => text.starts_with("error: ").then(|| "an error".to_string()),
     };
     let what = &question.what;
     let summary = summary.ok_or_else(|| format!("{what}: both answer {:?}", shorten(&text)))?;
     let seconds = seconds.split(' ').nth(1).unwrap_or("?");
-    println!("wasm: {what}: {summary} (native = Node; {seconds} s CPU in Node)");
+    println!("wasm: {what}: {summary} (native = {place}; {seconds} s)");
     Ok(())
 }
 
 /// How many texts got a vector; `None` when fewer than nine in ten did.
-fn embedded(given: &[u8]) -> Option<usize> {
-    let width = 4 * anthill_learn::Embedder::dimensions(anthill_learn::StaticModel::embedded());
+fn embedded(given: &[u8], dimensions: usize) -> Option<usize> {
+    let width = 4 * dimensions;
     let (mut rest, mut vectors) = (given.get(32..)?, 0);
     while let Some((kind, tail)) = rest.split_first() {
         let length = match kind {

@@ -90,3 +90,27 @@ fn what_cannot_be_embedded_is_named_with_its_line() {
     std::fs::remove_file(folder.join("lines.txt")).unwrap();
     anthill(&folder, &[]).fails(1, &["lines.txt"]);
 }
+
+/// Runs where `ANTHILL_PYTHON` and `ANTHILL_MINILM_DIR` are set, as in `cargo xtask test`.
+#[test]
+fn onnxruntime_gives_the_same_vectors() {
+    let setting = |name| std::env::var(name).ok();
+    let (Some(python), Some(weights)) = (setting("ANTHILL_PYTHON"), setting("ANTHILL_MINILM_DIR"))
+    else {
+        eprintln!("left out: ANTHILL_PYTHON or ANTHILL_MINILM_DIR is not set (`cargo xtask test`)");
+        return;
+    };
+    let folder = Dir::new("embed-oracle");
+    std::fs::write(folder.join("lines.txt"), sentences().join("\n")).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bench/minilm.py");
+    let binary = common::binary().into_string().unwrap();
+    let texts = folder.text("lines.txt");
+    let mut command = std::process::Command::new(python);
+    command.args([script, "--check-only", "--anthill", &binary]);
+    command.args(["--weights", &weights, "--texts", &texts]);
+    let ran = common::run_with(&mut command, &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let cosine = &ran.json()["cosine"];
+    assert!(cosine["onnxruntime"].as_f64().unwrap() >= 0.99999, "{cosine}");
+    assert!(cosine["anthill int8"].as_f64().unwrap() >= 0.98, "{cosine}");
+}

@@ -83,6 +83,7 @@ pub struct PackedInt8 {
     columns: usize,
     panels: Vec<Step>,
     /// 128 times the sum of each column: what unsigned activations (`q + 128`) add too much.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only VNNI needs it"))]
     excess: Vec<i32>,
 }
 
@@ -147,7 +148,7 @@ fn groups(row: &[i8]) -> impl Iterator<Item = [i8; DEPTH]> + '_ {
 }
 
 /// Portable loops; the compiler chooses the instructions.
-#[inline(always)]
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
 fn gemm_plain(a: &[i8], b: &PackedInt8, out: &mut [i32]) {
     for panel in 0..b.columns.div_ceil(PANEL) {
         for (row, values) in a.chunks_exact(b.inner).enumerate() {
@@ -178,9 +179,141 @@ fn gemm_scalar(a: &[i8], b: &PackedInt8, out: &mut [i32]) {
     }
 }
 
+/// Products of 16-bit values added in pairs, in the 128-bit registers of SSE2 and of WASM's simd128.
+#[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
+mod pairs {
+    use super::{DEPTH, PANEL, PackedInt8, Step, groups, store};
+
+    #[cfg(target_arch = "x86_64")]
+    mod registers {
+        use std::arch::x86_64::*;
+
+        pub type Register = __m128i;
+
+        /// Sixteen values as two registers of 16-bit values.
+        #[inline(always)]
+        pub fn widen(values: &[i8; 16]) -> [Register; 2] {
+            // SAFETY: SSE2 is part of x86-64; the load is of the 16 bytes that are there.
+            unsafe {
+                let bytes = _mm_loadu_si128(values.as_ptr().cast());
+                let signs = _mm_cmpgt_epi8(_mm_setzero_si128(), bytes);
+                [_mm_unpacklo_epi8(bytes, signs), _mm_unpackhi_epi8(bytes, signs)]
+            }
+        }
+
+        #[inline(always)]
+        pub fn splat(word: i64) -> Register {
+            // SAFETY: SSE2 is part of x86-64.
+            unsafe { _mm_set1_epi64x(word) }
+        }
+
+        #[inline(always)]
+        pub fn add_pairs(sum: Register, a: Register, b: Register) -> Register {
+            // SAFETY: SSE2 is part of x86-64.
+            unsafe { _mm_add_epi32(sum, _mm_madd_epi16(a, b)) }
+        }
+
+        #[inline(always)]
+        pub fn values(sum: Register) -> [i32; 4] {
+            // SAFETY: four sums of 32 bits are one register.
+            unsafe { std::mem::transmute(sum) }
+        }
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    mod registers {
+        use std::arch::wasm32::*;
+
+        pub type Register = v128;
+
+        #[inline(always)]
+        pub fn widen(values: &[i8; 16]) -> [Register; 2] {
+            // SAFETY: the load is of the 16 bytes that are there.
+            let bytes = unsafe { v128_load(values.as_ptr().cast()) };
+            [i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes)]
+        }
+
+        #[inline(always)]
+        pub fn splat(word: i64) -> Register {
+            i64x2_splat(word)
+        }
+
+        #[inline(always)]
+        pub fn add_pairs(sum: Register, a: Register, b: Register) -> Register {
+            i32x4_add(sum, i32x4_dot_i16x8(a, b))
+        }
+
+        #[inline(always)]
+        pub fn values(sum: Register) -> [i32; 4] {
+            [
+                i32x4_extract_lane::<0>(sum),
+                i32x4_extract_lane::<1>(sum),
+                i32x4_extract_lane::<2>(sum),
+                i32x4_extract_lane::<3>(sum),
+            ]
+        }
+    }
+
+    use registers::{Register, add_pairs, splat, values, widen};
+
+    /// `R` rows by one panel: two columns in a register.
+    #[inline(always)]
+    fn tile<const R: usize>(rows: [&[u64]; R], panel: &[Step]) -> [[i32; PANEL]; R] {
+        let mut sums: [[Register; 8]; R] = [[splat(0); 8]; R];
+        for (p, step) in panel.iter().enumerate() {
+            for (quarter, columns) in step.as_flattened().as_chunks::<16>().0.iter().enumerate() {
+                let [low, high] = widen(columns);
+                for r in 0..R {
+                    let group = splat(rows[r][p] as i64);
+                    let at = 2 * quarter;
+                    sums[r][at] = add_pairs(sums[r][at], low, group);
+                    sums[r][at + 1] = add_pairs(sums[r][at + 1], high, group);
+                }
+            }
+        }
+        sums.map(|row| {
+            let mut out = [0; PANEL];
+            for (two, sum) in out.as_chunks_mut::<2>().0.iter_mut().zip(row) {
+                let [a, b, c, d] = values(sum);
+                *two = [a.wrapping_add(b), c.wrapping_add(d)];
+            }
+            out
+        })
+    }
+
+    /// A row's groups widened to 16 bits, four in one word.
+    pub(super) fn widened(row: &[i8]) -> Vec<u64> {
+        let word = |g: [i8; DEPTH]| {
+            g.iter().rev().fold(0u64, |w, v| (w << 16) | u64::from(i16::from(*v) as u16))
+        };
+        groups(row).map(word).collect()
+    }
+
+    pub(super) fn gemm(a: &[i8], b: &PackedInt8, out: &mut [i32]) {
+        let rows: Vec<Vec<u64>> = a.chunks_exact(b.inner).map(widened).collect();
+        for panel in 0..b.columns.div_ceil(PANEL) {
+            let steps = b.panel(panel);
+            for (row, values) in rows.iter().enumerate() {
+                let [sums] = tile([&values[..steps.len()]], steps);
+                store(b, out, row, panel, &sums);
+            }
+        }
+    }
+}
+
+#[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
+use pairs::gemm as gemm_baseline;
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+)))]
+use gemm_plain as gemm_baseline;
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{DEPTH, PANEL, PackedInt8, Step, gemm_plain, groups, store};
+    use super::pairs::widened;
+    use super::{DEPTH, PANEL, PackedInt8, Step, gemm_baseline, groups, store};
     use std::arch::x86_64::*;
 
     /// A row's groups as unsigned values (`q + 128`) in one word each.
@@ -260,14 +393,6 @@ mod x86 {
         })
     }
 
-    /// A row's groups widened to 16 bits, four in one word.
-    fn widened(row: &[i8]) -> Vec<u64> {
-        let word = |g: [i8; DEPTH]| {
-            g.iter().rev().fold(0u64, |w, v| (w << 16) | u64::from(i16::from(*v) as u16))
-        };
-        groups(row).map(word).collect()
-    }
-
     #[target_feature(enable = "avx2")]
     pub(super) fn gemm_avx2(a: &[i8], b: &PackedInt8, out: &mut [i32]) {
         let groups: Vec<Vec<u64>> = a.chunks_exact(b.inner).map(widened).collect();
@@ -295,7 +420,7 @@ mod x86 {
         } else if is_x86_feature_detected!("avx2") {
             gemm_avx2(a, b, out);
         } else {
-            gemm_plain(a, b, out);
+            gemm_baseline(a, b, out);
         }
     }
 }
@@ -305,7 +430,7 @@ use x86::{gemm_avx2, gemm_avx512};
 
 dispatch! {
     fn gemm_any(a: &[i8], b: &PackedInt8, out: &mut [i32]) =
-        scalar gemm_scalar, baseline gemm_plain, avx2 gemm_avx2, avx512 gemm_avx512
+        scalar gemm_scalar, baseline gemm_baseline, avx2 gemm_avx2, avx512 gemm_avx512
 }
 
 /// `out = a * b` in exact i32 arithmetic: `a` row-major with `b.inner()` columns in -127..=127,

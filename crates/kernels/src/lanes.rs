@@ -30,6 +30,11 @@ pub(crate) trait Lanes: Copy {
 }
 
 /// Implements [`Lanes`] over `$count` registers of one type.
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
 macro_rules! registers {
     ($(#[$meta:meta])* $name:ident, $count:literal x $register:ty, $width:literal,
      $splat:path, $load:path, $store:path, $add:path, $mul:path) => {

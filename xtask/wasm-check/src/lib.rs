@@ -6,7 +6,7 @@
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
-use anthill_learn::{Embedder as _, StaticModel};
+use anthill_learn::{Embedder, MiniLm, Precision, StaticModel};
 use anthill_light::verify;
 use anthill_merkle::rfc9162::{self, Sha3Tree};
 use anthill_types::{GenesisHash, hash, ids, testing};
@@ -26,6 +26,14 @@ pub const EMBED: u8 = 4;
 /// First byte of a request: the RFC 9162 root over SHA3-256 of texts, packed as for [`EMBED`].
 pub const MERKLE: u8 = 5;
 
+/// First byte of a request: the hashes of 1,000 random cases of each kernel.
+pub const KERNELS: u8 = 6;
+/// First byte of a request: embed texts with the full encoder; packed are its weights, its
+/// tokenizer and then the texts.
+pub const ENCODER: u8 = 7;
+/// First byte of a request: as [`ENCODER`], with linear layers in int8.
+pub const ENCODER_INT8: u8 = 8;
+
 /// The answer to a request, the same on every platform. A request that cannot be answered gives
 /// `error: ` and the reason.
 pub fn answer(request: &[u8]) -> Vec<u8> {
@@ -33,7 +41,10 @@ pub fn answer(request: &[u8]) -> Vec<u8> {
         Some((&CONFORMANCE, [])) => testing::conformance().map(String::into_bytes),
         Some((&PROOF, rest)) => pinned(rest).map(|(pin, proof)| check(proof, &pin).into_bytes()),
         Some((&ALTERED, rest)) => pinned(rest).map(|(pin, proof)| altered(proof, &pin)),
-        Some((&EMBED, rest)) => texts(rest).map(|texts| embed(&texts)),
+        Some((&EMBED, rest)) => texts(rest).map(|t| embed(StaticModel::embedded(), &t)),
+        Some((&KERNELS, [])) => kernels(),
+        Some((&ENCODER, rest)) => encoder(rest, Precision::Float),
+        Some((&ENCODER_INT8, rest)) => encoder(rest, Precision::int8()),
         Some((&MERKLE, rest)) => {
             texts(rest).map(|texts| rfc9162::root::<Sha3Tree>(&texts).to_vec())
         }
@@ -77,16 +88,34 @@ fn altered(proof: &[u8], pin: &GenesisHash) -> Vec<u8> {
 }
 
 fn texts(rest: &[u8]) -> Result<Vec<&str>, String> {
-    let text = |part| std::str::from_utf8(part).map_err(|e| e.to_string());
     calls::parts(rest)?.into_iter().map(text).collect()
 }
 
-/// For each text 1 and its vector (f32, little-endian), or 0, the length of the reason, the reason.
-fn embed(texts: &[&str]) -> Vec<u8> {
-    let model = StaticModel::embedded();
+fn text(part: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(part).map_err(|e| e.to_string())
+}
+
+fn kernels() -> Result<Vec<u8>, String> {
+    let lines = anthill_kernels::testing::conformance(1000).map_err(|e| e.to_string())?;
+    Ok(lines.into_bytes())
+}
+
+fn encoder(rest: &[u8], precision: Precision<'_>) -> Result<Vec<u8>, String> {
+    let parts = calls::parts(rest)?;
+    let [weights, tokenizer, texts @ ..] = &parts[..] else {
+        return Err("weights and a tokenizer are wanted".into());
+    };
+    let model = MiniLm::with_precision(weights, tokenizer, precision).map_err(|e| e.to_string())?;
+    let texts: Vec<&str> = texts.iter().map(|t| text(t)).collect::<Result<_, _>>()?;
+    Ok(embed(&model, &texts))
+}
+
+/// The model's hash; for each text 1 and its vector (f32, little-endian), or 0, the length of the
+/// reason, the reason.
+fn embed(model: &dyn Embedder, texts: &[&str]) -> Vec<u8> {
     let mut out = model.model_hash().to_vec();
     for text in texts {
-        match model.embed(text) {
+        match model.embed_batch(&[text]).map(|vectors| vectors.concat()) {
             Ok(vector) => {
                 out.push(1);
                 out.extend(vector.iter().flat_map(|x| x.to_le_bytes()));
