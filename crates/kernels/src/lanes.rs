@@ -16,6 +16,9 @@ pub(crate) trait Lanes: Copy {
     /// `self + factor * other`, the product rounded before the sum.
     unsafe fn add_product(self, factor: Self, other: Self) -> Self;
 
+    /// `self + other`.
+    unsafe fn add(self, other: Self) -> Self;
+
     /// Asks for the cache line at an address, which need not be one that may be read.
     #[inline(always)]
     fn prefetch(address: *const [f32; 16]) {
@@ -68,6 +71,11 @@ macro_rules! registers {
                 Self(std::array::from_fn(|i| unsafe {
                     $add(self.0[i], $mul(factor.0[i], other.0[i]))
                 }))
+            }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: as for `splat`.
+                Self(std::array::from_fn(|i| unsafe { $add(self.0[i], other.0[i]) }))
             }
         }
     };
@@ -153,6 +161,10 @@ mod plain {
         #[inline(always)]
         unsafe fn add_product(self, factor: Self, other: Self) -> Self {
             Self(std::array::from_fn(|i| self.0[i] + factor.0[i] * other.0[i]))
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
         }
     }
 }
