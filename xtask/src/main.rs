@@ -6,6 +6,7 @@ mod distill;
 mod fuzz;
 mod kill;
 mod loc;
+mod neon;
 mod reliability;
 mod run;
 mod soak;
@@ -22,7 +23,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   reliability  run the simulator, hunt planted bugs, write docs/RELIABILITY.md
   soak      real nodes under steady work: --hours N or --minutes N
   tidy      layers, lengths, words, licences
-  wasm      build the browser parts and run them in Node against the native results
+  wasm      build the browser parts and run them in Node, wasmtime and Chromium against the native results
+  neon      run the kernels on an emulated ARM processor against the pinned results
   loc       lines of code per part
   distill   make (or --evaluate) the embedded model";
 
@@ -42,6 +44,7 @@ fn main() -> std::process::ExitCode {
         Some("kill") => kill::run(&root, &args[1..]),
         Some("tidy") => tidy::run(&root),
         Some("wasm") => wasm::run(&root, wasm::minilm(&root).as_deref()),
+        Some("neon") => neon::run(&root),
         Some("loc") => loc::run(&root),
         Some("distill") => distill::run(&args[1..]),
         _ => Err(USAGE.to_string()),

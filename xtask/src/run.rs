@@ -46,3 +46,10 @@ pub fn output(folder: &Path, program: &str, arguments: &[&str]) -> Result<String
 pub fn exists(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success())
 }
+
+/// Installs Debian packages.
+pub fn install(root: &Path, packages: &[&str]) -> Result<(), String> {
+    run(root, "apt-get", &["-qq", "update"])?;
+    let install = [&["-qq", "install", "-y", "--no-install-recommends"][..], packages].concat();
+    run_with(root, "apt-get", &install, &[("DEBIAN_FRONTEND", "noninteractive")])
+}

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{fuzz, reliability, run, tidy, wasm};
+use crate::{fuzz, neon, reliability, run, tidy, wasm};
 
 /// Python packages that the tests drive as independent clients, pinned.
 /// onnxruntime is the encoder's oracle, wasmtime a second engine for the browser's module.
@@ -41,6 +41,7 @@ pub fn run(root: &Path) -> Result<(), String> {
         root,
         &[&bounded[..], &FUZZED].concat().into_iter().map(String::from).collect::<Vec<_>>(),
     )?;
+    neon::run(root)?;
     wasm::run(root, Some(&weights))
 }
 
@@ -83,10 +84,7 @@ fn prepare(root: &Path) -> Result<(), String> {
         missing.push("python3-venv");
     }
     if !missing.is_empty() {
-        let environment = [("DEBIAN_FRONTEND", "noninteractive")];
-        run::run(root, "apt-get", &["-qq", "update"])?;
-        let install = [&["-qq", "install", "-y", "--no-install-recommends"][..], &missing].concat();
-        run::run_with(root, "apt-get", &install, &environment)?;
+        run::install(root, &missing)?;
     }
     let venv = root.join("target/python");
     if !venv.join("bin/python").exists() {

@@ -284,8 +284,9 @@ fn judge(question: &Question, given: &[u8], seconds: &str, place: &str) -> Resul
         }
         EMBED => embedded(given, anthill_learn::StaticModel::embedded().dimensions())
             .map(|n| format!("{n} of {TEXTS} texts, all bits equal")),
-        ENCODER | ENCODER_INT8 => embedded(given, ENCODER_WIDTH)
-            .map(|n| format!("{n} of {TEXTS} texts, all bits equal")),
+        ENCODER | ENCODER_INT8 => {
+            embedded(given, ENCODER_WIDTH).map(|n| format!("{n} of {TEXTS} texts, all bits equal"))
+        }
         MERKLE => (given.len() == 32).then(|| "equal".to_string()),
         _ => text.starts_with("error: ").then(|| "an error".to_string()),
     };

@@ -41,6 +41,11 @@ fn exp_erf_tanh_are_accurate() {
         assert!((f64::from(erf(x)) - erf64(f64::from(x))).abs() < 5e-7, "erf({x})");
         assert!((f64::from(tanh(x)) - f64::from(x).tanh()).abs() < 3e-7, "tanh({x})");
     }
+    for i in -8000..=8000 {
+        let x = i as f32 / 100.0;
+        let exact = 1.0 / (1.0 + f64::from(-x).exp());
+        assert!((f64::from(sigmoid(x)) - exact).abs() < 2e-7, "sigmoid({x})");
+    }
     assert_eq!((exp(-1000.0), erf(30.0), tanh(-1e30)), (0.0, 1.0, -1.0));
 }
 
@@ -131,4 +136,41 @@ proptest! {
             prop_assert!((l2_norm(&v) - 1.0).abs() < 1e-6);
         }
     }
+}
+
+/// What is rounded to int8 comes back within half a step, and products of integers are exact.
+#[test]
+fn int8_rounds_to_half_a_step_and_multiplies_exactly() {
+    let (rows, inner, columns) = (5, 77, 19);
+    let values = |n: usize| (0..n).map(|i| (i as f32 * 0.713).sin() * 3.0).collect::<Vec<f32>>();
+    let (a, b) = (values(rows * inner), values(columns * inner));
+    let (a8, b8) = (quantize_rows(&a, inner).unwrap(), quantize_rows(&b, inner).unwrap());
+    for (i, x) in a.iter().enumerate() {
+        let scale = a8.scales[i / inner];
+        let back = f32::from(a8.values[i]) * scale;
+        assert!((x - back).abs() <= 0.5001 * scale, "{x} became {back}");
+    }
+    let packed = PackedInt8::from_transposed(&b8.values, inner, columns).unwrap();
+    let mut sums = vec![0; rows * columns];
+    gemm_i8(&a8.values, &packed, &mut sums).unwrap();
+    for r in 0..rows {
+        for c in 0..columns {
+            let product =
+                |p| i64::from(a8.values[r * inner + p]) * i64::from(b8.values[c * inner + p]);
+            let exact: i64 = (0..inner).map(product).sum();
+            assert_eq!(i64::from(sums[r * columns + c]), exact);
+        }
+    }
+    let mut out = vec![0.0; sums.len()];
+    rescale(&sums, &a8.scales, &b8.scales, &vec![0.0; columns], &mut out).unwrap();
+    for (i, found) in out.iter().enumerate() {
+        let (r, c) = (i / columns, i % columns);
+        let exact: f32 = (0..inner).map(|p| a[r * inner + p] * b[c * inner + p]).sum();
+        assert!((found - exact).abs() < 2.0, "{found} for {exact}");
+    }
+    assert_eq!(quantize_rows(&[0.0; 4], 2).unwrap().scales, [0.0, 0.0]);
+    assert!(quantize_rows(&[f32::NAN], 1).is_err());
+    assert!(quantize_rows(&[1.0; 3], 2).is_err());
+    assert!(PackedInt8::from_transposed(&[], 0, 1).is_err());
+    assert!(gemm_i8(&[1; 3], &packed, &mut [0; 19]).is_err());
 }
