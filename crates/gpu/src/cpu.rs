@@ -56,3 +56,17 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], shape: AttentionShape) -> Vec<
     }
     out
 }
+
+/// Product of `a` (rows of `k`) and `b` (`k` rows of `n`) in f32, each sum in the order of the inner
+/// dimension, product and sum rounded on their own. `k` and `n` are not zero.
+pub fn matmul_in_order(a: &[f32], b: &[f32], k: usize, n: usize) -> Vec<f32> {
+    let mut out = vec![0.0; a.len() / k * n];
+    for (row, out) in a.chunks(k).zip(out.chunks_mut(n)) {
+        for (x, b) in row.iter().zip(b.chunks(n)) {
+            for (out, y) in out.iter_mut().zip(b) {
+                *out += x * y;
+            }
+        }
+    }
+    out
+}

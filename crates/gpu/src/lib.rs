@@ -41,12 +41,13 @@ pub use pipeline::Kernel;
 pub use pool::{POOL_BYTES, PoolStats};
 
 /// All kernels of this crate, for tests of their text.
-pub const KERNELS: [Kernel; 10] = [
+pub const KERNELS: [Kernel; 11] = [
     int8::GEMM,
     nearest::DOTS,
     nearest::HAMMING,
     nearest::TOP_K,
     matmul::MATMUL,
+    matmul::THIN,
     matmul::PINNED,
     lora::ADD_SCALED,
     attention::ATTENTION,

@@ -30,6 +30,8 @@ impl Limits {
         options: &Options,
     ) -> Self {
         let own = raw.max_storage_buffer_binding_size.min(raw.max_buffer_size);
+        // Kernels count words in 32 bits, bytes in Vulkan's binding too.
+        let own = own.min(u64::from(u32::MAX));
         let bytes = options.binding_limit.map_or(own, |asked| asked.min(own));
         Self {
             // Kernels see words.

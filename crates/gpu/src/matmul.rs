@@ -5,11 +5,17 @@ use crate::error::{check_len, finite, nonzero, word};
 use crate::{Approximate, Buffer, GpuError, Kernel};
 
 pub(crate) const MATMUL: Kernel = Kernel::new("matmul", include_str!("shaders/matmul.wgsl"));
+pub(crate) const THIN: Kernel =
+    Kernel::new("thin_matmul", include_str!("shaders/thin_matmul.wgsl"));
 pub(crate) const PINNED: Kernel =
     Kernel::new("pinned_matmul", include_str!("shaders/pinned_matmul.wgsl"));
 
 /// Outputs of a workgroup of the tiled kernel in each direction.
 const TILE: usize = 64;
+/// Most rows of the left side for which no tile is filled.
+const THIN_ROWS: usize = 8;
+/// Columns of a workgroup of the thin kernel.
+const THIN_COLUMNS: usize = 32;
 
 /// A row-major matrix on a device, in panels of columns that fit into a buffer each.
 #[derive(Debug)]
@@ -90,7 +96,7 @@ impl Matrix {
         finite("the matrix", values)?;
         let limits = device.limits();
         let fit = limits.rows("a column in bytes", rows.max(other_rows))?;
-        let width = fit.min(TILE * limits.groups as usize);
+        let width = fit.min(THIN_COLUMNS * limits.groups as usize);
         let mut panels = Vec::new();
         for first in (0..columns).step_by(width) {
             let wide = width.min(columns - first);
@@ -166,7 +172,7 @@ impl Matrix {
     }
 }
 
-/// Adds a tiled product of buffers to a batch: (a, b, c) of shape [m, k, n].
+/// Adds a product of buffers to a batch: (a, b, c) of shape [m, k, n].
 pub(crate) fn record(
     batch: &mut crate::Batch,
     device: &Device,
@@ -174,9 +180,14 @@ pub(crate) fn record(
     shape: [usize; 3],
 ) -> Result<(), GpuError> {
     let [m, k, n] = shape;
-    let grid = device.limits().grid(n.div_ceil(TILE), m.div_ceil(TILE), 1)?;
+    let limits = device.limits();
+    let (kernel, grid) = if m <= THIN_ROWS {
+        (&THIN, limits.grid(n.div_ceil(THIN_COLUMNS), m, 1)?)
+    } else {
+        (&MATMUL, limits.grid(n.div_ceil(TILE), m.div_ceil(TILE), 1)?)
+    };
     let shape = [word("m", m)?, word("k", k)?, word("n", n)?];
-    batch.run(&MATMUL, &shape, &[buffers.0, buffers.1, buffers.2], grid)
+    batch.run(kernel, &shape, &[buffers.0, buffers.1, buffers.2], grid)
 }
 
 /// Reads the products of the panels into the rows of one result.

@@ -10,10 +10,12 @@ use common::{Random, devices, error, open};
 fn products_are_near() {
     let devices = devices();
     let mut random = Random(11);
-    for round in 0..200 {
-        let (m, k, n) = (random.size(140), random.size(150), random.size(140));
+    for round in 0..300 {
+        // Few rows go by another kernel.
+        let most = if round % 3 == 0 { 9 } else { 140 };
+        let (m, k, n) = (random.size(most), random.size(150), random.size(140));
         let (a, b) = (random.floats(m * k), random.floats(k * n));
-        let (name, device) = &devices[round % devices.len()];
+        let (name, device) = &devices[round / 3 % devices.len()];
         let found = matmul(device, &a, &b, m, k, n).unwrap();
         let off = error(found.unverified(), &cpu::matmul(&a, &b, k, n));
         assert!(off < 1e-5, "{name}: {m} x {k} x {n}: {off}");
