@@ -47,6 +47,50 @@ fn the_browser_compiles_every_kernel_and_computes_the_same_bits() {
     println!("{}: {} kernels, {} runs", report["adapter"], messages.len(), cases.len());
 }
 
+/// f32 in the browser is near; how many bits agree with the processor is printed, and nobody's promise.
+#[test]
+fn products_in_the_browser_are_near() {
+    let Some(browser) = browser() else {
+        eprintln!(
+            "left out: no Chromium (`cargo xtask test` installs it, ANTHILL_CHROMIUM names it)"
+        );
+        return;
+    };
+    let mut random = Random(22);
+    let (m, k, n) = (40, 384, 64);
+    let (a, b) = (random.floats(m * k), random.floats(k * n));
+    let words = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    let case = |kernel: &str, groups: [usize; 3]| {
+        let request = json!({
+            "kernel": kernel, "uniform": [m, k, n, 0], "inputs": [words(&a), words(&b)],
+            "outputs": [m * n], "grid": groups,
+        });
+        Case { request, wanted: Vec::new() }
+    };
+    let cases = [
+        case("matmul", [n.div_ceil(64), m.div_ceil(64), 1]),
+        case("thin_matmul", [n.div_ceil(32), m, 1]),
+        case("pinned_matmul", [(m * n).div_ceil(64), 1, 1]),
+    ];
+    let report = drive(&browser, &work(&cases));
+    let exact = cpu::matmul(&a, &b, k, n);
+    let in_order = cpu::matmul_in_order(&a, &b, k, n);
+    for (case, result) in cases.iter().zip(report["results"].as_array().unwrap()) {
+        let found: Vec<Vec<u32>> = serde_json::from_value(result.clone()).unwrap();
+        let values: Vec<f32> = found[0].iter().map(|w| f32::from_bits(*w)).collect();
+        let off = common::error(&values, &exact);
+        assert!(off < 1e-5, "{}: {off}", case.request["kernel"]);
+        let equal =
+            values.iter().zip(&in_order).filter(|(x, y)| x.to_bits() == y.to_bits()).count();
+        let name = &case.request["kernel"];
+        println!(
+            "{}: {name}: {equal} of {} values have the processor's bits",
+            report["adapter"],
+            m * n
+        );
+    }
+}
+
 /// The report of an error of tint reaches the test: a text that naga takes and WGSL forbids.
 #[test]
 fn an_error_of_tint_is_seen() {
