@@ -32,7 +32,11 @@ pub fn run(root: &Path) -> Result<(), String> {
     run::run(root, "cargo", &["test", "--release", "--workspace", "--locked", "--no-run"])?;
     let weights = pull_minilm(root)?;
     let minilm = weights.display().to_string();
-    let environment = [("ANTHILL_PYTHON", python.as_str()), ("ANTHILL_MINILM_DIR", &minilm)];
+    let environment = [
+        ("ANTHILL_PYTHON", python.as_str()),
+        ("ANTHILL_MINILM_DIR", &minilm),
+        ("ANTHILL_CHROMIUM", "chromium"),
+    ];
     let all = ["test", "--release", "--workspace", "--locked", "--no-fail-fast"];
     run::run_with(root, "cargo", &all, &environment)?;
     reliability::canaries(root, true)?;
@@ -61,8 +65,14 @@ fn pull_minilm(root: &Path) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Brings the tools that are missing: Node with npm, Python and a C++ compiler (for libFuzzer alone) from
-/// Debian, packages from PyPI.
+/// True when the Vulkan loader is told of a driver; Debian's brings a software one.
+fn has_vulkan_driver() -> bool {
+    let folders = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+    folders.iter().any(|f| std::fs::read_dir(f).is_ok_and(|mut files| files.next().is_some()))
+}
+
+/// Brings the tools that are missing: Node with npm, Python, a C++ compiler (for libFuzzer alone), Chromium
+/// (its WebGPU compiles the kernels too) and a software Vulkan driver from Debian, packages from PyPI.
 fn prepare(root: &Path) -> Result<(), String> {
     let mut missing = Vec::new();
     if !run::exists("node") {
@@ -74,14 +84,17 @@ fn prepare(root: &Path) -> Result<(), String> {
     if !run::exists("g++") {
         missing.push("g++");
     }
-    if !run::exists("chromium") {
-        missing.push("chromium");
-    }
     if !run::exists("python3") {
         missing.push("python3");
     }
     if run::output(root, "python3", &["-c", "import venv, ensurepip"]).is_err() {
         missing.push("python3-venv");
+    }
+    if !run::exists("chromium") {
+        missing.push("chromium");
+    }
+    if !has_vulkan_driver() {
+        missing.extend(["libvulkan1", "mesa-vulkan-drivers"]);
     }
     if !missing.is_empty() {
         run::install(root, &missing)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::metadata::{Metadata, Package};
 
 /// Layer of each crate; a crate depends only on lower ones.
-const LAYERS: [(&str, u8); 18] = [
+const LAYERS: [(&str, u8); 19] = [
     ("anthill-types", 0),
     ("anthill-merkle", 0),
     ("anthill-identity", 0),
@@ -21,13 +21,14 @@ const LAYERS: [(&str, u8); 18] = [
     ("anthill-consensus", 2),
     ("anthill-light", 2),
     ("anthill-engine", 2),
+    ("anthill-gpu", 3),
     ("anthill-net", 3),
     ("anthill-node", 3),
     ("anthill", 3),
 ];
 
 /// Allowed edges inside a layer.
-const SIDEWAYS: [(&str, &str); 13] = [
+const SIDEWAYS: [(&str, &str); 15] = [
     ("anthill-vector", "anthill-kernels"),
     ("anthill-learn", "anthill-kernels"),
     ("anthill-learn", "anthill-vector"),
@@ -38,7 +39,9 @@ const SIDEWAYS: [(&str, &str); 13] = [
     ("anthill-engine", "anthill-consensus"),
     ("anthill-engine", "anthill-ledger"),
     ("anthill-engine", "anthill-light"),
+    ("anthill-node", "anthill-gpu"),
     ("anthill-node", "anthill-net"),
+    ("anthill", "anthill-gpu"),
     ("anthill", "anthill-node"),
     ("anthill", "anthill-net"),
 ];

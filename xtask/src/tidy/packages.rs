@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::metadata::{self, Metadata, Package};
 
-/// Most packages in the lock file (584 when this was set, and 5 % more). Raising it needs a reason in
-/// the commit message.
-const BUDGET: usize = 613;
+/// Most packages in the lock file (584 when this was set, and 5 % more; 37 more for wgpu, whose 34 packages
+/// come in with no smaller way to Vulkan, Metal and DirectX 12). Raising it needs a reason in the commit message.
+const BUDGET: usize = 650;
 
 /// Licences that a dependency may have; one alternative of an `OR` is enough.
 const LICENCES: [&str; 18] = [

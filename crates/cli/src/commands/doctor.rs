@@ -36,6 +36,7 @@ pub fn run(context: &Context, settings: &Settings) -> Result<(), CliError> {
     findings.note("data folder", folder(context));
     findings.note("keys", keys(context));
     findings.note("open files", open_files());
+    findings.note("graphics", Ok(graphics()));
     let config = context.config(settings);
     findings.note(
         "configuration",
@@ -84,6 +85,21 @@ fn folder(context: &Context) -> Result<String, String> {
             path.display()
         )),
     }
+}
+
+/// The adapters that kernels can run on; a machine without one is as good a node.
+#[cfg(feature = "gpu")]
+fn graphics() -> String {
+    let adapters = anthill_gpu::adapters();
+    if adapters.is_empty() {
+        return "no adapter found: all kernels run on the processor".into();
+    }
+    adapters.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(not(feature = "gpu"))]
+fn graphics() -> String {
+    "this program was built without the feature `gpu`: all kernels run on the processor".into()
 }
 
 fn open_files() -> Result<String, String> {
