@@ -70,6 +70,11 @@ fn every_backend_batch_and_thread_count_gives_the_same_file() {
             assert_eq!(given["sha256"], reference["sha256"], "{model:?} {how:?}");
             assert_eq!(std::fs::read(folder.join("out.npy")).unwrap(), bytes);
         }
+        if model.contains(&"--int8") {
+            let given = embed(&folder, &[&model[..], &["--backend", "wgsl"]].concat());
+            assert_eq!(given["sha256"], reference["sha256"], "{given}");
+            assert!(given["backend"].as_str().unwrap().starts_with("wgsl on "), "{given}");
+        }
         hashes.push(reference["vectors_sha256"].clone());
     }
     hashes.dedup();
@@ -86,6 +91,7 @@ fn what_cannot_be_embedded_is_named_with_its_line() {
     refused("one\n\nthree\n", &["--batch", "1"], 2, "line 2 holds no words");
     refused("one", &["--backend", "mmx"], 2, "choose one of scalar, sse2");
     refused("one", &["--model", "minilm"], 1, "anthill model pull minilm");
+    refused("one", &["--backend", "wgsl"], 2, "use --model minilm --int8");
     refused("one", &["--int8"], 2, "leave --int8 out");
     std::fs::remove_file(folder.join("lines.txt")).unwrap();
     anthill(&folder, &[]).fails(1, &["lines.txt"]);

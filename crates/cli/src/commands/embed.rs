@@ -44,11 +44,7 @@ pub fn run(context: &Context, args: &EmbedArgs) -> Result<(), CliError> {
     let text = std::fs::read_to_string(&args.input)
         .map_err(|error| CliError::File { path: args.input.display().to_string(), error })?;
     let lines: Vec<&str> = text.lines().collect();
-    let backend = match &args.backend {
-        Some(name) => name.parse::<Backend>().and_then(|b| b.select().map(|()| b)),
-        None => Ok(Backend::selected()),
-    };
-    let backend = backend.map_err(|e| CliError::Usage(e.to_string()))?;
+    let place = Place::choose(args)?;
     let minilm;
     let model: &dyn Embedder = match args.model {
         EmbedModel::Static if args.int8 => {
@@ -57,7 +53,7 @@ pub fn run(context: &Context, args: &EmbedArgs) -> Result<(), CliError> {
         }
         EmbedModel::Static => StaticModel::embedded(),
         EmbedModel::Minilm => {
-            minilm = load(context, args)?;
+            minilm = load(context, args, &place)?;
             &minilm
         }
     };
@@ -74,7 +70,7 @@ pub fn run(context: &Context, args: &EmbedArgs) -> Result<(), CliError> {
     let report = Report {
         model: model.name().to_string(),
         model_hash: Digest(model.model_hash()).to_string(),
-        backend: backend.to_string(),
+        backend: place.to_string(),
         texts: lines.len(),
         dimensions: model.dimensions(),
         truncated: truncated(model, &lines),
@@ -86,6 +82,66 @@ pub fn run(context: &Context, args: &EmbedArgs) -> Result<(), CliError> {
     };
     context.print(&report, || report.text(args.output.as_deref()));
     Ok(())
+}
+
+/// Where the model's products run.
+enum Place {
+    Processor(Backend),
+    #[cfg(feature = "gpu")]
+    Graphics(anthill_gpu::Device),
+}
+
+impl Place {
+    fn choose(args: &EmbedArgs) -> Result<Self, CliError> {
+        let refuse = |reason: String| Err(CliError::Usage(reason));
+        match args.backend.as_deref() {
+            None => Ok(Self::Processor(Backend::selected())),
+            Some("wgsl") if args.model == EmbedModel::Minilm && args.int8 => Self::graphics(),
+            Some("wgsl") => refuse(
+                "on a graphics processor only exact int8 products give the bits of every other \
+                 machine (WGSL lets a driver fuse and reorder floats): use --model minilm --int8"
+                    .into(),
+            ),
+            Some(name) => match name.parse::<Backend>().and_then(|b| b.select().map(|()| b)) {
+                Ok(backend) => Ok(Self::Processor(backend)),
+                Err(error) => refuse(error.to_string()),
+            },
+        }
+    }
+
+    #[cfg(feature = "gpu")]
+    fn graphics() -> Result<Self, CliError> {
+        let device = anthill_gpu::Device::open();
+        device.map(Self::Graphics).map_err(|e| CliError::Usage(e.to_string()))
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn graphics() -> Result<Self, CliError> {
+        let hint = "this program was built without the feature `gpu`: choose another backend";
+        Err(CliError::Usage(hint.into()))
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Processor(backend) => write!(f, "{backend}"),
+            #[cfg(feature = "gpu")]
+            Self::Graphics(device) => write!(f, "wgsl on {}", device.info()),
+        }
+    }
+}
+
+/// Int8 weights on a graphics processor.
+#[cfg(feature = "gpu")]
+struct OnGraphics(anthill_gpu::Int8Weights);
+
+#[cfg(feature = "gpu")]
+impl anthill_learn::Int8Product for OnGraphics {
+    fn multiply(&self, rows: &[i8]) -> Result<Vec<i32>, String> {
+        let count = rows.len() / self.0.inner();
+        self.0.multiply(rows, count).map_err(|e| e.to_string())
+    }
 }
 
 impl Report {
@@ -136,7 +192,7 @@ fn truncated(model: &dyn Embedder, lines: &[&str]) -> usize {
     lines.iter().filter(|l| l.len() > max && model.token_count(l) > max).count()
 }
 
-fn load(context: &Context, args: &EmbedArgs) -> Result<MiniLm, CliError> {
+fn load(context: &Context, args: &EmbedArgs, place: &Place) -> Result<MiniLm, CliError> {
     let folder = match &args.weights {
         Some(folder) => folder.clone(),
         None => context.home.models().join("minilm"),
@@ -151,9 +207,18 @@ fn load(context: &Context, args: &EmbedArgs) -> Result<MiniLm, CliError> {
             ))
         })
     };
-    let precision = if args.int8 { Precision::int8() } else { Precision::Float };
-    MiniLm::with_precision(&read("model.safetensors")?, &read("tokenizer.json")?, precision)
-        .map_err(|e| CliError::Failed(format!("{}: {e}", folder.display())))
+    let (weights, tokenizer) = (read("model.safetensors")?, read("tokenizer.json")?);
+    let with = |precision| MiniLm::with_precision(&weights, &tokenizer, precision);
+    let model = match place {
+        Place::Processor(_) if args.int8 => with(Precision::int8()),
+        Place::Processor(_) => with(Precision::Float),
+        #[cfg(feature = "gpu")]
+        Place::Graphics(device) => with(Precision::Int8(&|values, inner, columns| {
+            let placed = anthill_gpu::Int8Weights::upload(device, values, columns, inner);
+            Ok(Box::new(OnGraphics(placed.map_err(|e| e.to_string())?)))
+        })),
+    };
+    model.map_err(|e| CliError::Failed(format!("{}: {e}", folder.display())))
 }
 
 /// Embeds the lines on some threads, each taking the next batch; the order of the vectors is that of
