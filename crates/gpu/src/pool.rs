@@ -119,6 +119,10 @@ impl Pool {
 
     fn take(&self, device: &Device, way: Way, bytes: u64) -> Result<Slot, GpuError> {
         device.check()?;
+        if way == Way::Up {
+            // Brings in which upload buffers the driver is done with; that nothing is to do is no error.
+            let _ = device.shared.raw.poll(wgpu::PollType::Poll);
+        }
         if let Some(slot) = self.find(way, bytes) {
             return Ok(slot);
         }

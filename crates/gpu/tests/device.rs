@@ -193,6 +193,12 @@ fn the_pool_is_reused_and_stays_within_its_size() {
     let stats = device.pool_stats();
     assert!(stats.reused > stats.created, "{stats:?}");
     assert_eq!(stats.direct_bytes, 0);
+    // Uploads alone find their buffers again too.
+    for _ in 0..20 {
+        device.upload(&[1_u32; 10]).unwrap();
+        device.wait().unwrap();
+    }
+    assert!(device.pool_stats().created <= stats.created + 1);
     // Longer than the pool: goes through it in pieces.
     let words = random.words(6 << 20);
     let buffer = device.upload(&words).unwrap();
