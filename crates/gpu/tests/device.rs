@@ -224,6 +224,13 @@ fn memory_that_can_be_mapped_is_not_staged() {
 
 #[test]
 fn threads_share_a_device() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Int8Weights>();
+    shared::<Int8Rows>();
+    shared::<BitRows>();
+    shared::<Matrix>();
+    shared::<Lora>();
+    shared::<Buffer>();
     for options in [Options::default(), Options { always_stage: true, ..Options::default() }] {
         let device = open(&options);
         let work = |seed: u64| {
