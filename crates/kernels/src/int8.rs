@@ -188,11 +188,11 @@ mod pairs {
     mod registers {
         use std::arch::x86_64::*;
 
-        pub type Register = __m128i;
+        pub(super) type Register = __m128i;
 
         /// Sixteen values as two registers of 16-bit values.
         #[inline(always)]
-        pub fn widen(values: &[i8; 16]) -> [Register; 2] {
+        pub(super) fn widen(values: &[i8; 16]) -> [Register; 2] {
             // SAFETY: SSE2 is part of x86-64; the load is of the 16 bytes that are there.
             unsafe {
                 let bytes = _mm_loadu_si128(values.as_ptr().cast());
@@ -202,19 +202,19 @@ mod pairs {
         }
 
         #[inline(always)]
-        pub fn splat(word: i64) -> Register {
+        pub(super) fn splat(word: i64) -> Register {
             // SAFETY: SSE2 is part of x86-64.
             unsafe { _mm_set1_epi64x(word) }
         }
 
         #[inline(always)]
-        pub fn add_pairs(sum: Register, a: Register, b: Register) -> Register {
+        pub(super) fn add_pairs(sum: Register, a: Register, b: Register) -> Register {
             // SAFETY: SSE2 is part of x86-64.
             unsafe { _mm_add_epi32(sum, _mm_madd_epi16(a, b)) }
         }
 
         #[inline(always)]
-        pub fn values(sum: Register) -> [i32; 4] {
+        pub(super) fn values(sum: Register) -> [i32; 4] {
             // SAFETY: four sums of 32 bits are one register.
             unsafe { std::mem::transmute(sum) }
         }
@@ -224,27 +224,27 @@ mod pairs {
     mod registers {
         use std::arch::wasm32::*;
 
-        pub type Register = v128;
+        pub(super) type Register = v128;
 
         #[inline(always)]
-        pub fn widen(values: &[i8; 16]) -> [Register; 2] {
+        pub(super) fn widen(values: &[i8; 16]) -> [Register; 2] {
             // SAFETY: the load is of the 16 bytes that are there.
             let bytes = unsafe { v128_load(values.as_ptr().cast()) };
             [i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes)]
         }
 
         #[inline(always)]
-        pub fn splat(word: i64) -> Register {
+        pub(super) fn splat(word: i64) -> Register {
             i64x2_splat(word)
         }
 
         #[inline(always)]
-        pub fn add_pairs(sum: Register, a: Register, b: Register) -> Register {
+        pub(super) fn add_pairs(sum: Register, a: Register, b: Register) -> Register {
             i32x4_add(sum, i32x4_dot_i16x8(a, b))
         }
 
         #[inline(always)]
-        pub fn values(sum: Register) -> [i32; 4] {
+        pub(super) fn values(sum: Register) -> [i32; 4] {
             [
                 i32x4_extract_lane::<0>(sum),
                 i32x4_extract_lane::<1>(sum),
