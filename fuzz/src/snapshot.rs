@@ -36,7 +36,7 @@ fn with_checksum(mut content: Vec<u8>) -> Vec<u8> {
 
 /// An honest index of a few items.
 pub fn small(items: u8, seed: u8) -> Index {
-    let params = Params { m: 2, m0: 4, ef_construction: 8, ef_search: 4 };
+    let params = Params { m: 2, m0: 4, ef_construction: 8, ef_search: 4, ..Params::default() };
     let mut index = Index::new(params, 2, [seed; 32]).expect("good parameters");
     for item in 0..items {
         let angle = f32::from(item.wrapping_mul(37) ^ seed) / 40.0;
