@@ -1,8 +1,10 @@
 //! Questions to anything that can be searched: the graph's answer, and the scan's.
 
+use anthill_kernels::distance::{dot_many, l2_squared_many, top_k};
+
 use crate::search::Scratch;
 use crate::space::{Query, Source, rank};
-use crate::{Answer, ItemId};
+use crate::{Answer, ItemId, Metric};
 
 /// Searches the graph; see [`crate::Index::search`].
 pub(crate) fn search(
@@ -48,4 +50,17 @@ pub(crate) fn best(source: &impl Source, mut found: Vec<(u32, f32)>, k: usize) -
     }
     found.sort_unstable_by(order);
     found.into_iter().map(|(node, score)| (*source.id(node), score)).collect()
+}
+
+/// The positions of the `k` rows nearest to a query, best first, equal scores by position, with
+/// their scores: the truth that a graph's answers are measured by. Rows are of the query's length.
+pub fn nearest_rows(metric: Metric, rows: &[&[f32]], query: &[f32], k: usize) -> Vec<(usize, f32)> {
+    let mut scores = vec![0.0; rows.len()];
+    if metric == Metric::L2 {
+        l2_squared_many(query, rows, &mut scores);
+        scores.iter_mut().for_each(|s| *s = -*s);
+    } else {
+        dot_many(query, rows, &mut scores);
+    }
+    top_k(&scores, k).into_iter().map(|at| (at, scores[at])).collect()
 }

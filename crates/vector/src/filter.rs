@@ -100,7 +100,19 @@ impl Index {
         (k, ef): (usize, usize),
         accept: impl Fn(&ItemId) -> bool,
     ) -> Result<Answer, VectorError> {
-        let query = prepare(&self.store, query.into())?;
+        self.search_input_by(route, scratch, query.into(), (k, ef), &accept)
+    }
+
+    // What does the work takes no type parameter, so that it is compiled here, for speed.
+    fn search_input_by(
+        &self,
+        route: Route,
+        scratch: &mut Scratch,
+        query: Input<'_>,
+        (k, ef): (usize, usize),
+        accept: &dyn Fn(&ItemId) -> bool,
+    ) -> Result<Answer, VectorError> {
+        let query = prepare(&self.store, query)?;
         let store = &self.store;
         let passes = |n: u32| store.alive(n) && accept(store.id(n));
         match route {
@@ -125,7 +137,17 @@ impl Index {
         (k, ef): (usize, usize),
         ids: &BTreeSet<ItemId>,
     ) -> Result<(Answer, Plan), VectorError> {
-        let query = prepare(&self.store, query.into())?;
+        self.search_input_among(scratch, query.into(), (k, ef), ids)
+    }
+
+    fn search_input_among(
+        &self,
+        scratch: &mut Scratch,
+        query: Input<'_>,
+        (k, ef): (usize, usize),
+        ids: &BTreeSet<ItemId>,
+    ) -> Result<(Answer, Plan), VectorError> {
+        let query = prepare(&self.store, query)?;
         if self.is_empty() {
             return Err(VectorError::Empty);
         }

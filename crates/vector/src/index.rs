@@ -138,7 +138,12 @@ impl Index {
         id: ItemId,
         vector: impl Into<Input<'a>>,
     ) -> Result<(), VectorError> {
-        let query = prepare(&self.store, vector.into())?;
+        self.insert_input(id, vector.into())
+    }
+
+    // What does the work takes no type parameter, so that it is compiled here, for speed.
+    fn insert_input(&mut self, id: ItemId, vector: Input<'_>) -> Result<(), VectorError> {
+        let query = prepare(&self.store, vector)?;
         if self.contains(&id) {
             return Err(VectorError::Duplicate { id });
         }
@@ -154,7 +159,11 @@ impl Index {
         id: ItemId,
         vector: impl Into<Input<'a>>,
     ) -> Result<(), VectorError> {
-        let query = prepare(&self.store, vector.into())?;
+        self.update_input(id, vector.into())
+    }
+
+    fn update_input(&mut self, id: ItemId, vector: Input<'_>) -> Result<(), VectorError> {
+        let query = prepare(&self.store, vector)?;
         let node = self.nodes.get(&id).ok_or(VectorError::Unknown { id })?;
         if self.free.is_empty() && self.store.slots() >= MAX_ITEMS {
             return Err(VectorError::Full);
@@ -258,7 +267,17 @@ impl Index {
         k: usize,
         ef: usize,
     ) -> Result<Answer, VectorError> {
-        let query = prepare(&self.store, query.into())?;
+        self.search_input(scratch, query.into(), k, ef)
+    }
+
+    fn search_input(
+        &self,
+        scratch: &mut Scratch,
+        query: Input<'_>,
+        k: usize,
+        ef: usize,
+    ) -> Result<Answer, VectorError> {
+        let query = prepare(&self.store, query)?;
         self.check_count(k)?;
         Ok(ask::search(&self.store, scratch, &query, k, ef))
     }
@@ -268,7 +287,11 @@ impl Index {
     /// # Errors
     /// As [`Self::search`].
     pub fn exact<'a>(&self, query: impl Into<Input<'a>>, k: usize) -> Result<Answer, VectorError> {
-        let query = prepare(&self.store, query.into())?;
+        self.exact_input(query.into(), k)
+    }
+
+    fn exact_input(&self, query: Input<'_>, k: usize) -> Result<Answer, VectorError> {
+        let query = prepare(&self.store, query)?;
         self.check_count(k)?;
         let all: Vec<u32> =
             (0..self.store.slots() as u32).filter(|n| self.store.alive(*n)).collect();
@@ -293,7 +316,11 @@ impl Index {
         query: impl Into<Input<'a>>,
         id: &ItemId,
     ) -> Result<Option<f32>, VectorError> {
-        let query = prepare(&self.store, query.into())?;
+        self.score_input(query.into(), id)
+    }
+
+    fn score_input(&self, query: Input<'_>, id: &ItemId) -> Result<Option<f32>, VectorError> {
+        let query = prepare(&self.store, query)?;
         let Some(node) = self.nodes.get(id) else { return Ok(None) };
         Ok(ask::scan(&self.store, &query, &[node], 1).first().map(|found| found.1))
     }

@@ -26,6 +26,7 @@ mod space;
 mod store;
 mod view;
 
+pub use ask::nearest_rows;
 pub use filter::{Plan, Route};
 pub use index::Index;
 pub use log::{Journal, Op, Vector};

@@ -11,8 +11,8 @@ use crate::space::{Factors, Source};
 use crate::store::{NONE, trim, widths};
 use crate::{Answer, Input, ItemId, Params, VectorError, ask};
 
-/// The sections of a snapshot, borrowed. Opening one looks at the head alone; a search touches only
-/// the parts that it comes by. Damage behind the head gives wrong answers, never a failure:
+/// The sections of a snapshot, borrowed. Opening one looks at the head and at one byte of each slot;
+/// a search touches only the parts that it comes by. Damage behind the head gives wrong answers, never a failure:
 /// [`Self::check_sum`] looks at all bytes.
 #[derive(Debug, Clone)]
 pub struct View<'a> {
@@ -20,6 +20,8 @@ pub struct View<'a> {
     head: Head,
     widths: (usize, usize, usize),
     top: usize,
+    /// Number of items.
+    alive: usize,
     ids: &'a [ItemId],
     states: &'a [u8],
     firsts: &'a [u32],
@@ -61,6 +63,7 @@ impl<'a> View<'a> {
             bytes,
             widths: widths(head.params.storage, head.dims),
             top,
+            alive: bytes[at.states.clone()].iter().filter(|s| **s == 1).count(),
             ids,
             states: &bytes[at.states],
             firsts: view(&bytes[at.firsts]).ok_or_else(unaligned)?,
@@ -106,8 +109,22 @@ impl<'a> View<'a> {
         k: usize,
         ef: usize,
     ) -> Result<Answer, VectorError> {
-        let query = prepare(self, query.into())?;
-        Ok(ask::search(self, scratch, &query, k, ef))
+        self.search_input(scratch, query.into(), k, ef)
+    }
+
+    fn search_input(
+        &self,
+        scratch: &mut Scratch,
+        query: Input<'_>,
+        k: usize,
+        ef: usize,
+    ) -> Result<Answer, VectorError> {
+        let query = prepare(self, query)?;
+        match self.alive {
+            0 => Err(VectorError::Empty),
+            items if k > items => Err(VectorError::TooMany { k, items }),
+            _ => Ok(ask::search(self, scratch, &query, k, ef)),
+        }
     }
 }
 

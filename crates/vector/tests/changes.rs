@@ -302,7 +302,7 @@ fn readers_search_their_picture_while_the_writer_goes_on() {
 
 #[test]
 fn the_codes_alone_take_a_quarter_and_find_as_much() {
-    let mut vectors = units(3200, 384, 50, 9);
+    let mut vectors = units(3200, 384, 600, 9);
     let queries = vectors.split_off(3000);
     let plain = build(Params { storage: Storage::F32, ..Params::default() }, &vectors);
     let coded = build(Params { storage: Storage::Int8, ..Params::default() }, &vectors);
@@ -318,7 +318,7 @@ fn the_codes_alone_take_a_quarter_and_find_as_much() {
     };
     let (codes, values) = (hits(&coded), hits(&plain));
     println!("{codes} and {values} of {}; {share:.3} of the memory", queries.len() * 10);
-    assert!(codes as f64 >= 0.98 * values as f64, "{codes} against {values}");
+    assert!(codes as f64 >= 0.99 * values as f64, "{codes} against {values}");
     assert!(coded.vector(&id(0)).is_none() && plain.vector(&id(0)).is_some());
     let input = Input::from(&queries[0]);
     assert!(coded.search(input, 1, 0).is_ok());
