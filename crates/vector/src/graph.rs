@@ -9,8 +9,8 @@ use crate::{ItemId, MAX_LEVEL};
 
 /// Neighbours that a candidate is compared with before one near enough ends the comparison.
 const COMPARED_AT_ONCE: usize = 8;
-/// Most candidates when a node's links are mended.
-const MEND_FROM: usize = 128;
+/// Most candidates that are looked at closely when a node is linked anew: more than a row holds.
+const MOST_CANDIDATES: usize = 520;
 
 /// Memory of an insert.
 #[derive(Debug, Clone, Default)]
@@ -35,10 +35,9 @@ fn probe_of<'a>(store: &'a Store, node: u32, codes: &'a mut Vec<i8>) -> Probe<'a
 }
 
 impl Workspace {
-    /// Chooses at most `count` of the candidates (best first): those that are nearer to the base
-    /// than to any chosen one (algorithm 4).
+    /// Adds candidates (best first) to those already chosen, until there are `count`: those that are
+    /// nearer to the base than to any chosen one (algorithm 4).
     fn choose(&mut self, store: &Store, candidates: &[Key], count: usize) {
-        self.chosen.clear();
         for candidate in candidates {
             if self.chosen.len() == count {
                 break;
@@ -62,17 +61,18 @@ impl Workspace {
         }
         let mut links = store.links(at, level).to_vec();
         links.push(node);
-        self.relink(store, at, &links, level, usize::MAX);
+        self.chosen.clear();
+        self.relink(store, at, &links, level, store.most(level));
     }
 
-    /// Chooses the links of `at` among `candidates`, of which at most `most` are looked at closely.
+    /// Links `at` to those already chosen and to the best of `candidates`, `count` in all.
     fn relink(
         &mut self,
         store: &mut Store,
         at: u32,
         candidates: &[u32],
         level: usize,
-        most: usize,
+        count: usize,
     ) {
         let probe = probe_of(store, at, &mut self.codes);
         steer(store, &probe, candidates, &mut self.scores);
@@ -80,10 +80,23 @@ impl Workspace {
         keys.clear();
         keys.extend(candidates.iter().zip(&self.scores).map(|(n, s)| key(*s, *n)));
         keys.sort_unstable();
-        keys.truncate(most);
-        self.choose(store, &keys, store.most(level));
+        keys.truncate(MOST_CANDIDATES);
+        self.choose(store, &keys, count);
         store.set_links(at, level, self.chosen.iter().copied());
         self.keys = keys;
+    }
+
+    /// Mends the links of a node on a level: those to living nodes stay, and each one to a dead node
+    /// gives way to one that the dead node led to.
+    fn mend(&mut self, store: &mut Store, node: u32, level: usize) {
+        let links = store.links(node, level);
+        let count = links.len();
+        self.chosen.clear();
+        self.chosen.extend(links.iter().filter(|n| store.alive(**n)));
+        if self.chosen.len() < count {
+            let candidates = behind(store, node, level);
+            self.relink(store, node, &candidates, level, count);
+        }
     }
 
     /// Links a filled slot on all its levels (algorithm 1).
@@ -104,6 +117,7 @@ impl Workspace {
                 self.scratch.search_accepted(store, &probe, &starts, wide, alive)
             };
             let found: Vec<Key> = found.iter().map(|k| *k & !1).collect();
+            self.chosen.clear();
             self.choose(store, &found, store.params.m as usize);
             let chosen = std::mem::take(&mut self.chosen);
             store.set_links(node, level, chosen.iter().copied());
@@ -130,10 +144,7 @@ impl Workspace {
                 continue;
             }
             for level in 0..=store.level(node) {
-                if store.links(node, level).iter().any(|n| !store.alive(*n)) {
-                    let candidates = around(store, node, level);
-                    self.relink(store, node, &candidates, level, MEND_FROM);
-                }
+                self.mend(store, node, level);
             }
         }
         let dead: Vec<u32> = all.into_iter().filter(|n| store.state(*n) == State::Dead).collect();
@@ -144,17 +155,17 @@ impl Workspace {
     }
 }
 
-/// The living neighbours of a node, and those of its dead neighbours: ascending, each once.
-fn around(store: &Store, node: u32, level: usize) -> Vec<u32> {
-    let mut out = Vec::new();
-    for &next in store.links(node, level) {
-        if store.alive(next) {
-            out.push(next);
-        } else {
-            out.extend(store.links(next, level).iter().filter(|n| store.alive(**n)));
-        }
-    }
-    out.retain(|n| *n != node);
+/// What the dead neighbours of a node lead to: living nodes, ascending, each once, that the node is
+/// not yet linked to.
+fn behind(store: &Store, node: u32, level: usize) -> Vec<u32> {
+    let links = store.links(node, level);
+    let mut out: Vec<u32> = links
+        .iter()
+        .filter(|n| !store.alive(**n))
+        .flat_map(|dead| store.links(*dead, level))
+        .copied()
+        .filter(|n| store.alive(*n) && *n != node && !links.contains(n))
+        .collect();
     out.sort_unstable();
     out.dedup();
     out
