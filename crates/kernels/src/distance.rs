@@ -7,6 +7,7 @@
 //! Quantised rows are *codes*: signed 8-bit values stored plus 128, so that the processor's
 //! unsigned-by-signed products apply.
 
+use crate::Backend;
 use crate::dispatch::dispatch;
 use crate::reduce::{LANES, dot};
 
@@ -230,11 +231,8 @@ dispatch! {
 /// values: the sums are integers, so every processor finds the same ones.
 pub fn dot_codes_many(query: &[i8], rows: &[&[u8]], out: &mut [i32]) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512vnni")
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-    {
-        // SAFETY: the processor was just seen to have every feature that is enabled.
+    if Backend::selected() == Backend::Avx512 && is_x86_feature_detected!("avx512vnni") {
+        // SAFETY: that backend is selected only with AVX-512 F and BW, and VNNI was just seen.
         return unsafe { vnni::dot_codes_many(query, rows, out) };
     }
     dot_codes_many_plain(query, rows, out);

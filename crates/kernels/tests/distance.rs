@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use anthill_kernels::distance::*;
-use anthill_kernels::dot;
 use anthill_kernels::reduce::LANES;
+use anthill_kernels::{Backend, dot};
 use proptest::prelude::*;
 
 /// The pinned order in plain words: value i goes into lane i mod 32, the lanes fold in halves.
@@ -20,6 +20,11 @@ fn folded(terms: impl Iterator<Item = f32>) -> f32 {
 
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Each backend of this machine in turn, for the whole process: all give the same bits.
+fn backends() -> impl Iterator<Item = Backend> {
+    Backend::available().into_iter().inspect(|backend| backend.select().unwrap())
 }
 
 fn slices<T>(rows: &[Vec<T>]) -> Vec<&[T]> {
@@ -41,6 +46,7 @@ proptest! {
 
     #[test]
     fn float_scores_are_those_of_one_row((query, rows) in shapes(-4.0f32..4.0)) {
+        for _ in backends() {
         let mut out = vec![f32::NAN; rows.len()];
         dot_many(&query, &slices(&rows), &mut out);
         let alone: Vec<f32> = rows.iter().map(|row| dot(&query, row)).collect();
@@ -60,6 +66,7 @@ proptest! {
             let norms = dot(&query, &query).sqrt() * dot(row, row).sqrt();
             prop_assert_eq!(cosine(&query, row).to_bits(), (dot(&query, row) / norms).to_bits());
         }
+        }
     }
 
     #[test]
@@ -68,6 +75,7 @@ proptest! {
             .iter()
             .map(|row| row.iter().map(|v| (i32::from(*v) + CODE_ZERO) as u8).collect())
             .collect();
+        for _ in backends() {
         let mut out = vec![-1; rows.len()];
         dot_codes_many(&query, &slices(&coded), &mut out);
         for (row, sum) in rows.iter().zip(&out) {
@@ -83,10 +91,12 @@ proptest! {
             .map(|row| folded(floats.iter().zip(row).map(|(x, y)| x * f32::from(*y))))
             .collect();
         prop_assert_eq!(bits(&scores), bits(&naive));
+        }
     }
 
     #[test]
     fn differing_bits_are_counted((query, rows) in shapes(any::<u64>())) {
+        for _ in backends() {
         let mut out = vec![0; rows.len()];
         hamming_many(&query, &slices(&rows), &mut out);
         for (row, count) in rows.iter().zip(&out) {
@@ -95,6 +105,7 @@ proptest! {
                 .count();
             prop_assert_eq!(*count as usize, naive);
             prop_assert_eq!(hamming(&query, row) as usize, naive);
+        }
         }
     }
 
@@ -113,7 +124,7 @@ proptest! {
         let Some(part) = bytes.get(from..) else { return Ok(()) };
         match view::<u32>(part) {
             Some(seen) => prop_assert_eq!(seen, &values[from / 4..]),
-            None => prop_assert!(part.len() % 4 != 0 || part.as_ptr() as usize % 4 != 0),
+            None => prop_assert!(!part.len().is_multiple_of(4) || !(part.as_ptr() as usize).is_multiple_of(4)),
         }
     }
 }

@@ -18,7 +18,9 @@ pub(crate) struct ById {
 impl ById {
     /// An empty map.
     pub fn new() -> Self {
-        Self { parts: vec![Arc::new(BTreeMap::new()); PARTS], len: 0 }
+        // All parts may begin as one empty map: the first write to a part makes it its own.
+        let empty = Arc::new(BTreeMap::new());
+        Self { parts: (0..PARTS).map(|_| empty.clone()).collect(), len: 0 }
     }
 
     /// Number of ids.

@@ -123,7 +123,7 @@ impl Journal {
         }
         let mut journal = Self { chain: *head.last_chunk().ok_or(corrupt("the log's head"))? };
         let (mut whole, mut operations) = (HEAD, 0);
-        while let Some((body, sum, end)) = record_at(bytes, whole)? {
+        while let Some(Record { body, sum, end }) = record_at(bytes, whole)? {
             let chain = Sha256Tree::digest(&[&journal.chain, body]);
             if chain != *sum {
                 if end == bytes.len() {
@@ -140,8 +140,16 @@ impl Journal {
     }
 }
 
-/// Body, checksum and end of the record that begins at `at`; `None` where it is not whole.
-fn record_at(bytes: &[u8], at: usize) -> Result<Option<(&[u8], &[u8; SUM], usize)>, VectorError> {
+/// A whole record.
+struct Record<'a> {
+    body: &'a [u8],
+    sum: &'a [u8; SUM],
+    /// Where the next one begins.
+    end: usize,
+}
+
+/// The record that begins at `at`; `None` where it is not whole.
+fn record_at(bytes: &[u8], at: usize) -> Result<Option<Record<'_>>, VectorError> {
     let rest = bytes.get(at..).unwrap_or_default();
     let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_le_bytes(*length) as usize;
@@ -149,7 +157,7 @@ fn record_at(bytes: &[u8], at: usize) -> Result<Option<(&[u8], &[u8; SUM], usize
         return Err(corrupt("the length of a record of the log"));
     }
     let Some((body, rest)) = rest.split_at_checked(length) else { return Ok(None) };
-    Ok(rest.first_chunk().map(|sum| (body, sum, at + 4 + length + SUM)))
+    Ok(rest.first_chunk().map(|sum| Record { body, sum, end: at + 4 + length + SUM }))
 }
 
 fn body(op: &Op) -> Vec<u8> {
