@@ -17,7 +17,7 @@ type Truth = Vec<Vec<u64>>;
 
 /// Runs the measurement.
 pub fn run(context: &Context, args: &BenchArgs) -> Result<(), CliError> {
-    let (index, base, build_seconds) = prepare(args)?;
+    let Subject { index, base, build_seconds } = prepare(args)?;
     let queries = vectors(&args.query, index.params().metric, None)?;
     let truth = truth(args, &index, base.as_ref(), &queries)?;
     let mut value = facts(&index);
@@ -38,15 +38,24 @@ pub fn run(context: &Context, args: &BenchArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The index, read or built; the base, if there is one; the seconds that building took.
-fn prepare(args: &BenchArgs) -> Result<(Index, Option<Matrix<f32>>, Option<f64>), CliError> {
+/// What is measured.
+struct Subject {
+    index: Index,
+    /// The vectors, unless a finished index was given.
+    base: Option<Matrix<f32>>,
+    /// What building took.
+    build_seconds: Option<f64>,
+}
+
+/// Reads the index, or builds it.
+fn prepare(args: &BenchArgs) -> Result<Subject, CliError> {
     match (&args.index, &args.base) {
-        (Some(index), _) => Ok((load(index)?, None, None)),
+        (Some(index), _) => Ok(Subject { index: load(index)?, base: None, build_seconds: None }),
         (None, Some(path)) => {
             let params = args.build.params();
             let base = vectors(path, params.metric, args.build.limit)?;
             let (index, seconds) = build(path, &base, params)?;
-            Ok((index, Some(base), Some(seconds)))
+            Ok(Subject { index, base: Some(base), build_seconds: Some(seconds) })
         }
         (None, None) => Err(CliError::Usage("give --base or --index".into())),
     }
