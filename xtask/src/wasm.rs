@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use anthill_wasm_check::{
-    ALTERED, CONFORMANCE, EMBED, ENCODER, ENCODER_INT8, KERNELS, MERKLE, PROOF, answer, pack,
+    ALTERED, CONFORMANCE, EMBED, ENCODER, ENCODER_INT8, KERNELS, MERKLE, PROOF, VECTOR, answer,
+    pack, vector_request,
 };
 
 use crate::run;
@@ -201,6 +202,8 @@ fn questions(root: &Path) -> Result<Vec<Question>, String> {
         question("a proof of another chain", about(PROOF, &other)),
         question("a proof with each byte altered", about(ALTERED, &pin)),
         question("Merkle root over texts", pack(MERKLE, texts.iter().map(String::as_str))),
+        question("a vector index: graph and answers", seeded_vectors(0)),
+        question("a vector index of codes alone", seeded_vectors(2)),
         question("a request that makes no sense", vec![0]),
     ])
 }
@@ -226,6 +229,17 @@ fn encoders(root: &Path, folder: &Path) -> Result<[Question; 2], String> {
         question("embeddings of the full encoder", all(ENCODER)),
         question("embeddings of the full encoder in int8", all(ENCODER_INT8)),
     ])
+}
+
+/// A request for an index of 600 seeded vectors of 48 values and the answers to 50 of them.
+fn seeded_vectors(storage: u32) -> Vec<u8> {
+    let mut state = 5u64;
+    let mut value = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    let base: Vec<f32> = (0..600 * 48).map(|_| value()).collect();
+    vector_request([48, 16, 100, 10, 32, storage, 1], &base, &base[..50 * 48])
 }
 
 /// The committed texts (many scripts), filled up with lines of the specification.
@@ -287,6 +301,7 @@ fn judge(question: &Question, given: &[u8], seconds: &str, place: &str) -> Resul
         ENCODER | ENCODER_INT8 => {
             embedded(given, ENCODER_WIDTH).map(|n| format!("{n} of {TEXTS} texts, all bits equal"))
         }
+        VECTOR => (given.len() == 32 + 50 * 10 * 8).then(|| "digest and answers equal".to_string()),
         MERKLE => (given.len() == 32).then(|| "equal".to_string()),
         _ => text.starts_with("error: ").then(|| "an error".to_string()),
     };

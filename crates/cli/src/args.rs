@@ -307,6 +307,14 @@ pub enum Command {
         after_help = "Examples:\n  anthill embed --in lines.txt --out vectors.npy\n  anthill embed --model minilm --in lines.txt --out vectors.npy --json\n  anthill embed --model minilm --int8 --backend avx2 --threads 2 --in lines.txt"
     )]
     Embed(crate::args_embed::EmbedArgs),
+    /// A vector index by itself: build it from a file of vectors, search it, measure it.
+    #[command(
+        after_help = "Examples:\n  anthill vector build --base base.npy --out base.index\n  anthill vector search --index base.index --query query.npy -k 10\n  anthill vector bench --base base.fvecs --query query.fvecs --gt truth.ivecs --ef 16,32,64 --json"
+    )]
+    Vector {
+        #[command(subcommand)]
+        what: crate::args_vector::VectorCommand,
+    },
     /// The configuration in force, and where each value comes from.
     #[command(after_help = "Example:\n  ANTHILL_CPU=50 anthill config")]
     Config {

@@ -72,6 +72,17 @@ pub enum CliError {
     /// A ticket.
     #[error(transparent)]
     Ticket(#[from] anthill_net::ticket::TicketError),
+    /// A file of vectors.
+    #[error(transparent)]
+    Vectors(#[from] crate::commands::VectorFileError),
+    /// A vector index.
+    #[error("{place}: {error}")]
+    Index {
+        /// What was looked at: a file, or a row of one.
+        place: String,
+        /// What the index says.
+        error: anthill_vector::VectorError,
+    },
     /// Something that must hold does not.
     #[error("{0}")]
     Failed(String),

@@ -14,6 +14,7 @@
 
 pub mod backend;
 mod dispatch;
+pub mod distance;
 pub mod gemm;
 pub mod int8;
 mod lanes;

@@ -227,6 +227,7 @@ fn ask_one(
     loaded.index.check_model(&model.model_hash()).map_err(|e| fail(e.to_string()))?;
     let vector = model.embed_batch(&[question]).map_err(|e| fail(e.to_string()))?;
     let query = vector.first().map(Vec::as_slice).unwrap_or_default();
+    let k = k.min(loaded.index.len());
     let found = loaded.index.search(query, k, SEARCH_EF.max(k)).map_err(|e| fail(e.to_string()))?;
     Ok(found.into_iter().filter_map(|(id, score)| answer(loaded, &Digest(id), score)).collect())
 }

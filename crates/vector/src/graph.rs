@@ -1,217 +1,174 @@
-//! The layered graph: levels, greedy search and the choice of neighbours.
+//! How the graph grows and is mended: levels, the choice of neighbours, links back, repair.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
-
-use anthill_kernels::dot;
 use anthill_merkle::rfc9162::{Sha256Tree, TreeHasher};
 
-use crate::{ItemId, MAX_LEVEL, Params};
+use crate::search::{Key, Scratch, key, node_of, score_of};
+use crate::space::{Probe, Query, Source, flip, steer};
+use crate::store::{State, Store};
+use crate::{ItemId, MAX_LEVEL};
 
-/// A node seen from a query; ordered by score, then by id (the smaller id is the better one).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
-    pub score: f32,
-    /// First eight bytes of the id; ids are hashes, so the node number hardly ever decides.
-    key: u64,
-    pub node: u32,
+/// Neighbours that a candidate is compared with before one near enough ends the comparison.
+const COMPARED_AT_ONCE: usize = 8;
+/// Most candidates that are looked at closely when a node is linked anew: more than a row holds.
+const MOST_CANDIDATES: usize = 520;
+
+/// Memory of an insert.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Workspace {
+    scratch: Scratch,
+    codes: Vec<i8>,
+    scores: Vec<f32>,
+    chosen: Vec<u32>,
+    keys: Vec<Key>,
 }
 
-impl Ord for Seen {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.score
-            .total_cmp(&other.score)
-            .then(other.key.cmp(&self.key))
-            .then(other.node.cmp(&self.node))
-    }
-}
-
-impl PartialOrd for Seen {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Seen {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Seen {}
-
-/// A set of node numbers.
-struct Visited(Vec<u64>);
-
-impl Visited {
-    fn new(count: usize) -> Self {
-        Self(vec![0; count.div_ceil(64)])
-    }
-
-    /// Marks a node; true if it was not marked before.
-    fn mark(&mut self, node: u32) -> bool {
-        let (word, bit) = (node as usize / 64, 1u64 << (node % 64));
-        let new = self.0[word] & bit == 0;
-        self.0[word] |= bit;
-        new
+/// A stored vector as the one that others are scored against.
+fn probe_of<'a>(store: &'a Store, node: u32, codes: &'a mut Vec<i8>) -> Probe<'a> {
+    codes.clear();
+    codes.extend(store.codes(node).iter().map(|c| flip(*c)));
+    Probe {
+        values: store.values(node),
+        codes,
+        factors: store.factors(node),
+        bits: store.bits(node),
     }
 }
 
-/// Nodes with their vectors and links; node numbers are in order of insertion.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Graph {
-    pub dims: usize,
-    pub ids: Vec<ItemId>,
-    pub vectors: Vec<f32>,
-    /// Node, level, neighbours. The number of levels of a node is its top level plus one.
-    pub links: Vec<Vec<Vec<u32>>>,
-}
-
-impl Graph {
-    /// An empty graph of vectors of this length.
-    pub fn new(dims: usize) -> Self {
-        Self { dims, ids: Vec::new(), vectors: Vec::new(), links: Vec::new() }
-    }
-
-    /// How many vectors it holds.
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// The vector of a node.
-    pub fn vector(&self, node: u32) -> &[f32] {
-        let from = node as usize * self.dims;
-        &self.vectors[from..from + self.dims]
-    }
-
-    /// Top level of a node.
-    pub fn level(&self, node: u32) -> usize {
-        self.links[node as usize].len() - 1
-    }
-
-    /// The node scored against a query.
-    pub fn see(&self, query: &[f32], node: u32) -> Seen {
-        let id = &self.ids[node as usize];
-        let key = id.iter().take(8).fold(0, |n, b| (n << 8) | u64::from(*b));
-        Seen { score: dot(query, self.vector(node)), key, node }
-    }
-
-    /// Where searches start: the first inserted of the nodes with the highest level.
-    pub fn entry(&self) -> Option<u32> {
-        (0..self.len() as u32).max_by_key(|n| (self.level(*n), Reverse(*n)))
-    }
-
-    /// Goes down greedily from `from` to `target`, exclusive (algorithm 2 with ef 1).
-    pub fn descend(&self, query: &[f32], entry: u32, target: usize) -> Seen {
-        let mut best = self.see(query, entry);
-        let mut level = self.level(entry);
-        while level > target {
-            loop {
-                let next = self.links[best.node as usize][level].iter();
-                let next = next.map(|n| self.see(query, *n)).max();
-                match next {
-                    Some(next) if next > best => best = next,
-                    _ => break,
-                }
-            }
-            level -= 1;
-        }
-        best
-    }
-
-    /// The `ef` best nodes of a level that are reached from `starts`, best first (algorithm 2).
-    pub fn search_level(
-        &self,
-        query: &[f32],
-        starts: &[Seen],
-        ef: usize,
-        level: usize,
-    ) -> Vec<Seen> {
-        let mut visited = Visited::new(self.len());
-        let mut open: BinaryHeap<Seen> = BinaryHeap::new();
-        let mut best: BinaryHeap<Reverse<Seen>> = BinaryHeap::new();
-        for start in starts {
-            if visited.mark(start.node) {
-                open.push(*start);
-                best.push(Reverse(*start));
-            }
-        }
-        while best.len() > ef {
-            best.pop();
-        }
-        while let Some(here) = open.pop() {
-            if best.len() >= ef && best.peek().is_some_and(|worst| here < worst.0) {
-                break;
-            }
-            for &next in &self.links[here.node as usize][level] {
-                if !visited.mark(next) {
-                    continue;
-                }
-                let seen = self.see(query, next);
-                if best.len() < ef || best.peek().is_some_and(|worst| seen > worst.0) {
-                    open.push(seen);
-                    best.push(Reverse(seen));
-                    if best.len() > ef {
-                        best.pop();
-                    }
-                }
-            }
-        }
-        best.into_sorted_vec().into_iter().map(|r| r.0).collect()
-    }
-
-    /// Chooses at most `count` of the candidates (best first): those that are nearer to the base
-    /// than to any chosen one, then the best of the others (algorithm 4 with kept pruned links).
-    pub fn choose(&self, candidates: &[Seen], count: usize) -> Vec<Seen> {
-        let mut chosen: Vec<Seen> = Vec::with_capacity(count);
-        let mut pruned: Vec<Seen> = Vec::new();
+impl Workspace {
+    /// Adds candidates (best first) to those already chosen, until there are `count`: those that are
+    /// nearer to the base than to any chosen one (algorithm 4).
+    fn choose(&mut self, store: &Store, candidates: &[Key], count: usize) {
         for candidate in candidates {
-            if chosen.len() == count {
+            if self.chosen.len() == count {
                 break;
             }
-            let vector = self.vector(candidate.node);
-            let diverse = chosen.iter().all(|c| dot(vector, self.vector(c.node)) < candidate.score);
-            if diverse { chosen.push(*candidate) } else { pruned.push(*candidate) }
-        }
-        let room = count - chosen.len();
-        chosen.extend(pruned.into_iter().take(room));
-        chosen
-    }
-
-    /// Adds a node and links it on all its levels (algorithm 1).
-    pub fn insert(&mut self, id: ItemId, vector: &[f32], entry: Option<u32>, params: &Params) {
-        let node = self.len() as u32;
-        let top = level_of(&id, params.m);
-        self.ids.push(id);
-        self.vectors.extend_from_slice(vector);
-        self.links.push(vec![Vec::new(); top + 1]);
-        let Some(entry) = entry else { return };
-        let mut starts = vec![self.descend(vector, entry, top)];
-        for level in (0..=top.min(self.level(entry))).rev() {
-            let found = self.search_level(vector, &starts, params.ef_construction as usize, level);
-            let chosen = self.choose(&found, params.m as usize);
-            self.links[node as usize][level] = chosen.iter().map(|c| c.node).collect();
-            let most = if level == 0 { params.m0 } else { params.m } as usize;
-            for neighbour in chosen {
-                self.link_back(neighbour.node, node, level, most);
+            let (node, score) = (node_of(*candidate), score_of(*candidate));
+            let probe = probe_of(store, node, &mut self.codes);
+            let near = self.chosen.chunks(COMPARED_AT_ONCE).any(|some| {
+                steer(store, &probe, some, &mut self.scores);
+                self.scores.iter().any(|s| *s >= score)
+            });
+            if !near {
+                self.chosen.push(node);
             }
-            starts = found;
         }
     }
 
     /// Adds `node` to the links of `at`, choosing anew when they are too many.
-    fn link_back(&mut self, at: u32, node: u32, level: usize, most: usize) {
-        self.links[at as usize][level].push(node);
-        if self.links[at as usize][level].len() <= most {
+    fn link_back(&mut self, store: &mut Store, at: u32, node: u32, level: usize) {
+        if store.push_link(at, level, node) {
             return;
         }
-        let base = self.vector(at);
-        let links = &self.links[at as usize][level];
-        let mut seen: Vec<Seen> = links.iter().map(|n| self.see(base, *n)).collect();
-        seen.sort_by(|a, b| b.cmp(a));
-        let chosen = self.choose(&seen, most);
-        self.links[at as usize][level] = chosen.iter().map(|c| c.node).collect();
+        let mut links = store.links(at, level).to_vec();
+        links.push(node);
+        self.chosen.clear();
+        self.relink(store, at, &links, level, store.most(level));
     }
+
+    /// Links `at` to those already chosen and to the best of `candidates`, `count` in all.
+    fn relink(
+        &mut self,
+        store: &mut Store,
+        at: u32,
+        candidates: &[u32],
+        level: usize,
+        count: usize,
+    ) {
+        let probe = probe_of(store, at, &mut self.codes);
+        steer(store, &probe, candidates, &mut self.scores);
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
+        keys.extend(candidates.iter().zip(&self.scores).map(|(n, s)| key(*s, *n)));
+        keys.sort_unstable();
+        keys.truncate(MOST_CANDIDATES);
+        self.choose(store, &keys, count);
+        store.set_links(at, level, self.chosen.iter().copied());
+        self.keys = keys;
+    }
+
+    /// Mends the links of a node on a level: those to living nodes stay, and each one to a dead node
+    /// gives way to one that the dead node led to.
+    fn mend(&mut self, store: &mut Store, node: u32, level: usize) {
+        let links = store.links(node, level);
+        let count = links.len();
+        self.chosen.clear();
+        self.chosen.extend(links.iter().filter(|n| store.alive(**n)));
+        if self.chosen.len() < count {
+            let candidates = behind(store, node, level);
+            self.relink(store, node, &candidates, level, count);
+        }
+    }
+
+    /// Links a filled slot on all its levels (algorithm 1).
+    pub fn link(&mut self, store: &mut Store, node: u32, vector: &Query) {
+        let top = store.level(node);
+        let Some((entry, highest)) = Source::entry(store) else {
+            store.entry = Some(node);
+            return;
+        };
+        let probe = vector.probe();
+        let mut starts = vec![self.scratch.descend(store, &probe, (entry, highest), top)];
+        for level in (0..=top.min(highest)).rev() {
+            let wide = (store.params.ef_construction as usize, level);
+            let found = if store.dead == 0 {
+                self.scratch.search_level(store, &probe, &starts, wide)
+            } else {
+                let alive = |n| store.alive(n);
+                self.scratch.search_accepted(store, &probe, &starts, wide, alive)
+            };
+            let found: Vec<Key> = found.iter().map(|k| *k & !1).collect();
+            self.chosen.clear();
+            self.choose(store, &found, store.params.m as usize);
+            let chosen = std::mem::take(&mut self.chosen);
+            store.set_links(node, level, chosen.iter().copied());
+            for neighbour in &chosen {
+                self.link_back(store, *neighbour, node, level);
+            }
+            self.chosen = chosen;
+            // Where all that was found is dead, the way down goes on from where it came.
+            if !found.is_empty() {
+                starts = found;
+            }
+        }
+        if top > highest || (top == highest && node < entry) {
+            store.entry = Some(node);
+        }
+    }
+
+    /// Mends the links around all dead slots, then frees these: a node that led to a dead one may
+    /// now lead to what the dead one led to. The slots that became free, ascending.
+    pub fn repair(&mut self, store: &mut Store) -> Vec<u32> {
+        let all: Vec<u32> = store.linked().collect();
+        for node in all.iter().copied() {
+            if !store.alive(node) {
+                continue;
+            }
+            for level in 0..=store.level(node) {
+                self.mend(store, node, level);
+            }
+        }
+        let dead: Vec<u32> = all.into_iter().filter(|n| store.state(*n) == State::Dead).collect();
+        dead.iter().for_each(|node| store.free(*node));
+        store.dead = 0;
+        store.entry = store.find_entry();
+        dead
+    }
+}
+
+/// What the dead neighbours of a node lead to: living nodes, ascending, each once, that the node is
+/// not yet linked to.
+fn behind(store: &Store, node: u32, level: usize) -> Vec<u32> {
+    let links = store.links(node, level);
+    let mut out: Vec<u32> = links
+        .iter()
+        .filter(|n| !store.alive(**n))
+        .flat_map(|dead| store.links(*dead, level))
+        .copied()
+        .filter(|n| store.alive(*n) && *n != node && !links.contains(n))
+        .collect();
+    out.sort_unstable();
+    out.dedup();
+    out
 }
 
 /// A node's top level: level l or higher with probability `m^-l`, drawn from a hash of the id in

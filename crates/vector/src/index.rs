@@ -1,44 +1,71 @@
-//! The index: checked inserts, searches, and what it can be named by.
+//! The index: checked inserts, updates, removals and searches, and what it can be named by.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use anthill_kernels::{check_finite, dot, l2_norm};
+use anthill_kernels::{check_finite, l2_norm};
 use anthill_merkle::rfc9162::{Sha256Tree, TreeHasher, root_of_hashes};
 
-use crate::graph::{Graph, Seen};
-use crate::{ItemId, MAX_DIMENSIONS, MAX_ITEMS, Params, VectorError};
+use crate::by_id::ById;
+use crate::graph::{Workspace, level_of};
+use crate::search::Scratch;
+use crate::space::{Query, Source};
+use crate::store::{State, Store};
+use crate::{
+    Answer, Input, ItemId, MAX_DIMENSIONS, MAX_ITEMS, Metric, Params, Storage, VectorError, ask,
+};
 
 /// How far from 1 the length of a vector may be.
 const UNIT_TOLERANCE: f32 = 1e-4;
+/// Longest vector: squared distances of two such vectors are far from the end of `f32`.
+const MAX_NORM: f32 = 1e18;
+/// The graph is mended when one slot of so many is dead.
+const REPAIR_SHARE: usize = 8;
 
-/// A nearest-neighbour index over the unit vectors of one model.
-#[derive(Debug, Clone, PartialEq)]
+/// A nearest-neighbour index over the vectors of one model.
+///
+/// A clone costs little: it shares all pages with the original until one of the two writes to them.
+/// So a writer hands out clones (in an `Arc`, say) and goes on, and readers search what they got
+/// without any lock.
+#[derive(Debug, Clone)]
 pub struct Index {
-    pub(crate) params: Params,
     pub(crate) model_hash: [u8; 32],
-    pub(crate) graph: Graph,
-    pub(crate) entry: Option<u32>,
-    /// Items by id, with their node numbers.
-    pub(crate) nodes: BTreeMap<ItemId, u32>,
+    pub(crate) store: Store,
+    /// Items with their slots.
+    pub(crate) nodes: ById,
+    /// Slots that an insert may take, smallest first.
+    pub(crate) free: BTreeSet<u32>,
+    workspace: Workspace,
+}
+
+impl PartialEq for Index {
+    fn eq(&self, other: &Self) -> bool {
+        self.model_hash == other.model_hash && self.store == other.store
+    }
 }
 
 impl Index {
-    /// An empty index for vectors of `dims` values made by the model of that hash.
+    /// An empty index for vectors of `dims` values (or bits) made by the model of that hash.
     ///
     /// # Errors
     /// [`VectorError::BadParams`] when a parameter or the number of dimensions is out of range.
     pub fn new(params: Params, dims: usize, model_hash: [u8; 32]) -> Result<Self, VectorError> {
         params.check()?;
-        if dims == 0 || dims > MAX_DIMENSIONS {
+        let whole = params.storage != Storage::Bits || dims.is_multiple_of(64);
+        if dims == 0 || dims > MAX_DIMENSIONS || !whole {
             return Err(VectorError::BadParams { params });
         }
-        let graph = Graph::new(dims);
-        Ok(Self { params, model_hash, graph, entry: None, nodes: BTreeMap::new() })
+        Ok(Self {
+            model_hash,
+            store: Store::new(params, dims),
+            nodes: ById::new(),
+            free: BTreeSet::new(),
+            workspace: Workspace::default(),
+        })
     }
 
     /// Number of items.
     pub fn len(&self) -> usize {
-        self.graph.len()
+        self.nodes.len()
     }
 
     /// Whether the index holds nothing.
@@ -46,9 +73,9 @@ impl Index {
         self.len() == 0
     }
 
-    /// Length of the vectors.
+    /// Length of the vectors: values, or bits.
     pub fn dimensions(&self) -> usize {
-        self.graph.dims
+        self.store.dims
     }
 
     /// Hash of the model whose vectors are held.
@@ -58,22 +85,36 @@ impl Index {
 
     /// The parameters.
     pub fn params(&self) -> Params {
-        self.params
+        self.store.params
+    }
+
+    /// Bytes of the vectors as they are stored (values, codes, factors), and of the whole index.
+    pub fn memory(&self) -> (usize, usize) {
+        let (vectors, all) = self.store.bytes();
+        // An entry of the map: the id, the slot, and about half as much for the tree.
+        (vectors, all + self.len() * 54)
     }
 
     /// Whether the item is there.
     pub fn contains(&self, id: &ItemId) -> bool {
-        self.nodes.contains_key(id)
+        self.nodes.get(id).is_some()
     }
 
-    /// The item's vector.
+    /// The item's values, where the storage keeps them.
     pub fn vector(&self, id: &ItemId) -> Option<&[f32]> {
-        self.nodes.get(id).map(|node| self.graph.vector(*node))
+        let node = self.nodes.get(id)?;
+        self.params().storage.has_values().then(|| self.store.values(node))
     }
 
-    /// The items in ascending order of id, with their vectors.
-    pub fn items(&self) -> impl Iterator<Item = (&ItemId, &[f32])> {
-        self.nodes.iter().map(|(id, node)| (id, self.graph.vector(*node)))
+    /// The item's words of bits, where the storage keeps bits.
+    pub fn bits(&self, id: &ItemId) -> Option<&[u64]> {
+        let node = self.nodes.get(id)?;
+        (self.params().storage == Storage::Bits).then(|| self.store.bits(node))
+    }
+
+    /// The ids, ascending.
+    pub fn ids(&self) -> impl Iterator<Item = &ItemId> {
+        self.nodes.iter().map(|(id, _)| id)
     }
 
     /// Refuses vectors of another model.
@@ -87,46 +128,88 @@ impl Index {
         Err(VectorError::OtherModel { expected: self.model_hash, found: *model_hash })
     }
 
-    /// Refuses a vector that is of another length, not finite or not of unit length.
-    pub(crate) fn check_vector(&self, vector: &[f32]) -> Result<(), VectorError> {
-        if vector.len() != self.dimensions() {
-            return Err(VectorError::Dimensions {
-                expected: self.dimensions(),
-                found: vector.len(),
-            });
-        }
-        check_finite(vector)?;
-        let norm = l2_norm(vector);
-        if (norm - 1.0).abs() <= UNIT_TOLERANCE {
-            Ok(())
-        } else {
-            Err(VectorError::NotUnit { norm })
-        }
-    }
-
-    fn check_item(&self, id: &ItemId, vector: &[f32]) -> Result<(), VectorError> {
-        if self.contains(id) {
-            return Err(VectorError::Duplicate { id: *id });
-        }
-        if self.len() >= MAX_ITEMS {
-            return Err(VectorError::Full);
-        }
-        self.check_vector(vector)
-    }
-
     /// Inserts one item.
     ///
     /// # Errors
-    /// [`VectorError::Duplicate`], [`VectorError::Dimensions`], [`VectorError::NotFinite`],
-    /// [`VectorError::NotUnit`] or [`VectorError::Full`]; the index is then unchanged.
-    pub fn insert(&mut self, id: ItemId, vector: &[f32]) -> Result<(), VectorError> {
-        self.check_item(&id, vector)?;
-        let node = self.len() as u32;
-        self.graph.insert(id, vector, self.entry, &self.params);
-        self.nodes.insert(id, node);
-        if self.entry.is_none_or(|entry| self.graph.level(node) > self.graph.level(entry)) {
-            self.entry = Some(node);
+    /// [`VectorError::Duplicate`] or [`VectorError::Full`], or what [`Input`] says of the vector;
+    /// the index is then unchanged.
+    pub fn insert<'a>(
+        &mut self,
+        id: ItemId,
+        vector: impl Into<Input<'a>>,
+    ) -> Result<(), VectorError> {
+        self.insert_input(id, vector.into())
+    }
+
+    // What does the work takes no type parameter, so that it is compiled here, for speed.
+    fn insert_input(&mut self, id: ItemId, vector: Input<'_>) -> Result<(), VectorError> {
+        let query = prepare(&self.store, vector)?;
+        if self.contains(&id) {
+            return Err(VectorError::Duplicate { id });
         }
+        self.place(id, &query)
+    }
+
+    /// Gives an item another vector.
+    ///
+    /// # Errors
+    /// [`VectorError::Unknown`], or what [`Input`] says of the vector; the index is then unchanged.
+    pub fn update<'a>(
+        &mut self,
+        id: ItemId,
+        vector: impl Into<Input<'a>>,
+    ) -> Result<(), VectorError> {
+        self.update_input(id, vector.into())
+    }
+
+    fn update_input(&mut self, id: ItemId, vector: Input<'_>) -> Result<(), VectorError> {
+        let query = prepare(&self.store, vector)?;
+        let node = self.nodes.get(&id).ok_or(VectorError::Unknown { id })?;
+        if self.free.is_empty() && self.store.slots() >= MAX_ITEMS {
+            return Err(VectorError::Full);
+        }
+        self.bury(node);
+        self.nodes.remove(&id);
+        self.place(id, &query)
+    }
+
+    /// Removes an item. Searches do not return it any more; its links serve as ways until the graph
+    /// is mended, which happens when an eighth of the slots is dead. Then nodes that led to it are
+    /// linked anew, its vector is wiped, and later inserts take its slot.
+    ///
+    /// # Errors
+    /// [`VectorError::Unknown`].
+    pub fn remove(&mut self, id: &ItemId) -> Result<(), VectorError> {
+        let node = self.nodes.remove(id).ok_or(VectorError::Unknown { id: *id })?;
+        self.bury(node);
+        Ok(())
+    }
+
+    /// Marks a slot dead, and mends the graph when it is time.
+    fn bury(&mut self, node: u32) {
+        self.store.states.row_mut(node as usize)[0] = State::Dead;
+        self.store.dead += 1;
+        let used = self.store.slots() - self.free.len();
+        if self.store.dead * REPAIR_SHARE >= used {
+            self.repair();
+        }
+    }
+
+    /// Mends the graph around all dead slots now, whatever their number.
+    pub fn repair(&mut self) {
+        self.free.extend(self.workspace.repair(&mut self.store));
+    }
+
+    /// Puts an item that is not there into the smallest free slot and links it.
+    pub(crate) fn place(&mut self, id: ItemId, query: &Query) -> Result<(), VectorError> {
+        let node = match self.free.pop_first() {
+            Some(node) => node,
+            None if self.store.slots() >= MAX_ITEMS => return Err(VectorError::Full),
+            None => self.store.grow(),
+        };
+        self.store.fill(node, id, query, level_of(&id, self.params().m));
+        self.workspace.link(&mut self.store, node, query);
+        self.nodes.insert(id, node);
         Ok(())
     }
 
@@ -146,81 +229,165 @@ impl Index {
         if let Some(pair) = items.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(VectorError::Duplicate { id: pair[0].0 });
         }
-        if self.len().saturating_add(items.len()) > MAX_ITEMS {
+        if self.store.slots().saturating_add(items.len()) > MAX_ITEMS {
             return Err(VectorError::Full);
         }
-        items.iter().try_for_each(|(id, vector)| self.check_item(id, vector))?;
-        items.iter().try_for_each(|(id, vector)| self.insert(*id, vector))
+        for (id, vector) in &items {
+            check(&self.store, vector[..].into())?;
+            if self.contains(id) {
+                return Err(VectorError::Duplicate { id: *id });
+            }
+        }
+        items.iter().try_for_each(|(id, vector)| self.insert(*id, &vector[..]))
     }
 
-    /// The `k` items that the graph finds nearest to a unit query, best first, equal scores by
-    /// ascending id. `ef` is the number of candidates kept (0: the index's `ef_search`); it is
-    /// raised to `k`, and more of them find more of the true neighbours.
+    /// The `k` items that the graph finds nearest to a query, best first, equal scores by ascending
+    /// id. `ef` is the number of candidates kept (0: the
+    /// index's `ef_search`); it is raised to `k`, and more of them find more of the true neighbours.
     ///
     /// # Errors
-    /// As [`Self::insert`] for the query's vector.
-    pub fn search(
+    /// [`VectorError::Empty`], [`VectorError::TooMany`], or what [`Input`] says of the query.
+    pub fn search<'a>(
         &self,
-        query: &[f32],
+        query: impl Into<Input<'a>>,
         k: usize,
         ef: usize,
-    ) -> Result<Vec<(ItemId, f32)>, VectorError> {
-        self.check_vector(query)?;
-        let Some(entry) = self.entry else { return Ok(Vec::new()) };
-        let ef = if ef == 0 { self.params.ef_search as usize } else { ef };
-        let ef = ef.max(k).max(1).min(self.len());
-        let start = self.graph.descend(query, entry, 0);
-        let found = self.graph.search_level(query, &[start], ef, 0);
-        Ok(self.ranked(found, k))
+    ) -> Result<Answer, VectorError> {
+        self.search_with(&mut Scratch::default(), query, k, ef)
     }
 
-    /// The `k` items truly nearest to a unit query, by looking at all of them.
+    /// As [`Self::search`], with memory that is reused from one search to the next.
     ///
     /// # Errors
-    /// As [`Self::insert`] for the query's vector.
-    pub fn exact(&self, query: &[f32], k: usize) -> Result<Vec<(ItemId, f32)>, VectorError> {
-        self.check_vector(query)?;
-        let all = (0..self.len() as u32).map(|node| self.graph.see(query, node)).collect();
-        Ok(self.ranked(all, k))
+    /// As [`Self::search`].
+    pub fn search_with<'a>(
+        &self,
+        scratch: &mut Scratch,
+        query: impl Into<Input<'a>>,
+        k: usize,
+        ef: usize,
+    ) -> Result<Answer, VectorError> {
+        self.search_input(scratch, query.into(), k, ef)
     }
 
-    /// The `k` best, in order: only these are sorted.
-    fn ranked(&self, mut found: Vec<Seen>, k: usize) -> Vec<(ItemId, f32)> {
-        let order = |a: &Seen, b: &Seen| {
-            let id = |s: &Seen| self.graph.ids[s.node as usize];
-            b.score.total_cmp(&a.score).then_with(|| id(a).cmp(&id(b)))
-        };
-        if k < found.len() {
-            found.select_nth_unstable_by(k, order);
-            found.truncate(k);
+    fn search_input(
+        &self,
+        scratch: &mut Scratch,
+        query: Input<'_>,
+        k: usize,
+        ef: usize,
+    ) -> Result<Answer, VectorError> {
+        let query = prepare(&self.store, query)?;
+        self.check_count(k)?;
+        Ok(ask::search(&self.store, scratch, &query, k, ef))
+    }
+
+    /// The `k` items truly nearest to a query, by looking at all of them.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub fn exact<'a>(&self, query: impl Into<Input<'a>>, k: usize) -> Result<Answer, VectorError> {
+        self.exact_input(query.into(), k)
+    }
+
+    fn exact_input(&self, query: Input<'_>, k: usize) -> Result<Answer, VectorError> {
+        let query = prepare(&self.store, query)?;
+        self.check_count(k)?;
+        let all: Vec<u32> =
+            (0..self.store.slots() as u32).filter(|n| self.store.alive(*n)).collect();
+        Ok(ask::scan(&self.store, &query, &all, k))
+    }
+
+    /// Refuses to look for more than there is.
+    fn check_count(&self, k: usize) -> Result<(), VectorError> {
+        match self.len() {
+            0 => Err(VectorError::Empty),
+            items if k > items => Err(VectorError::TooMany { k, items }),
+            _ => Ok(()),
         }
-        found.sort_unstable_by(order);
-        found.into_iter().map(|s| (self.graph.ids[s.node as usize], s.score)).collect()
     }
 
-    /// Cosine of two items, if both are there.
-    pub fn similarity(&self, a: &ItemId, b: &ItemId) -> Option<f32> {
-        Some(dot(self.vector(a)?, self.vector(b)?))
+    /// Score of an item for a query, if it is there: what [`Self::search`] would say of it.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub fn score<'a>(
+        &self,
+        query: impl Into<Input<'a>>,
+        id: &ItemId,
+    ) -> Result<Option<f32>, VectorError> {
+        self.score_input(query.into(), id)
     }
 
-    /// SHA-256 of the whole graph: parameters, model, and each node with its vector and links in
-    /// order of insertion. Equal logs of inserts give equal digests.
+    fn score_input(&self, query: Input<'_>, id: &ItemId) -> Result<Option<f32>, VectorError> {
+        let query = prepare(&self.store, query)?;
+        let Some(node) = self.nodes.get(id) else { return Ok(None) };
+        Ok(ask::scan(&self.store, &query, &[node], 1).first().map(|found| found.1))
+    }
+
+    /// SHA-256 of the whole graph: parameters, model, and each slot with its vector and links.
+    /// Equal logs of operations give equal digests.
     pub fn digest(&self) -> [u8; 32] {
         Sha256Tree::digest(&[b"anthill/1/index-graph\0", &self.body()])
     }
 
     /// What the index is, whatever order it was built in: SHA-256 of a tag, the parameters, the
-    /// model hash and the RFC 9162 root over (id, vector bytes little-endian) sorted by id.
+    /// model hash and the RFC 9162 root over (id, stored vector little-endian) sorted by id.
     pub fn identity(&self) -> [u8; 32] {
         let leaves: Vec<[u8; 32]> = self
-            .items()
-            .map(|(id, vector)| {
+            .nodes
+            .iter()
+            .map(|(id, node)| {
                 let mut leaf = id.to_vec();
-                vector.iter().for_each(|v| leaf.extend_from_slice(&v.to_le_bytes()));
+                self.vector_bytes(node, &mut leaf);
                 Sha256Tree::leaf(&leaf)
             })
             .collect();
         let root = root_of_hashes::<Sha256Tree>(&leaves);
         Sha256Tree::digest(&[b"anthill/1/index\0", &self.head(), &root])
     }
+
+    /// The vector by which an item is known: its values; its codes and their scale where only these
+    /// are stored; its bits.
+    fn vector_bytes(&self, node: u32, out: &mut Vec<u8>) {
+        let store = &self.store;
+        store.values(node).iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
+        store.bits(node).iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
+        if self.params().storage == Storage::Int8 {
+            out.extend_from_slice(store.codes(node));
+            out.extend_from_slice(&store.factors(node).scale.to_le_bytes());
+        }
+    }
+}
+
+/// Refuses what cannot be stored or asked.
+pub(crate) fn check(store: &impl Source, input: Input<'_>) -> Result<(), VectorError> {
+    let (dims, found, bits) = match input {
+        Input::Values(values) => (store.dims(), values.len(), false),
+        Input::Bits(words) => (store.dims() / 64, words.len(), true),
+    };
+    if bits != (store.params().storage == Storage::Bits) {
+        return Err(VectorError::Kind { bits });
+    }
+    if dims != found {
+        return Err(VectorError::Dimensions { expected: dims, found });
+    }
+    let Input::Values(values) = input else { return Ok(()) };
+    check_finite(values)?;
+    let norm = l2_norm(values);
+    match store.params().metric {
+        Metric::Cosine if norm == 0.0 => Err(VectorError::Zero),
+        Metric::Cosine if (norm - 1.0).abs() > UNIT_TOLERANCE => Err(VectorError::NotUnit { norm }),
+        _ if norm > MAX_NORM => Err(VectorError::TooLong { norm }),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a vector and derives what it is scored by.
+pub(crate) fn prepare(store: &impl Source, input: Input<'_>) -> Result<Query, VectorError> {
+    check(store, input)?;
+    Ok(match input {
+        Input::Values(values) => Query::of_values(store.params(), values),
+        Input::Bits(words) => Query::of_bits(words),
+    })
 }

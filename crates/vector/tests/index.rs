@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use anthill_learn::StaticModel;
 use anthill_merkle::rfc9162::{Sha256Tree, TreeHasher, inclusion_proof, root, verify_inclusion};
-use anthill_vector::{Index, ItemId, Params, VectorError};
+use anthill_vector::{Index, ItemId, Params, Scratch, Storage, VectorError, View};
 use proptest::prelude::*;
 
 const MODEL: [u8; 32] = [7; 32];
@@ -186,8 +186,13 @@ fn refusals_are_typed_and_change_nothing() {
     assert!(Index::new(Params { m: 1, ..Params::default() }, 8, MODEL).is_err());
     assert!(Index::new(Params::default(), 0, MODEL).is_err());
     let empty = Index::new(Params::default(), 8, MODEL).unwrap();
-    assert_eq!(empty.search(&good, 3, 0), Ok(Vec::new()));
-    assert_eq!(index.search(&good, 100, 1).unwrap().len(), 50, "k past the size gives all");
+    assert_eq!(empty.search(&good, 3, 0), Err(VectorError::Empty));
+    assert_eq!(index.search(&good, 51, 1), Err(VectorError::TooMany { k: 51, items: 50 }));
+    assert_eq!(index.search(&good, 50, 1).unwrap().len(), 50, "all of them");
+    assert_eq!(index.insert(id(99), &[0.0; 8]), Err(VectorError::Zero));
+    assert_eq!(index.remove(&id(99)), Err(VectorError::Unknown { id: id(99) }));
+    assert_eq!(index.update(id(99), &good), Err(VectorError::Unknown { id: id(99) }));
+    assert_eq!(index.search(&vec![0u64; 1], 1, 0), Err(VectorError::Kind { bits: true }));
 }
 
 /// A snapshot with its checksum made to fit again.
@@ -217,7 +222,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn snapshots_round_trip(count in 1usize..120, dims in 1usize..24, seed in any::<u64>()) {
+    fn snapshots_round_trip(count in 5usize..120, dims in 1usize..24, seed in any::<u64>()) {
         let items = clustered(count, dims, 4, seed);
         let index = build(&items);
         let mut back = Index::from_bytes(&index.to_bytes()).unwrap();
@@ -239,9 +244,16 @@ proptest! {
         bytes[at] ^= flip;
         let refused = matches!(Index::from_bytes(&bytes), Err(VectorError::Corrupt { .. }));
         prop_assert!(refused);
-        if let Ok(index) = Index::from_bytes(&reseal(bytes)) {
+        let sealed = reseal(bytes);
+        if let Ok(index) = Index::from_bytes(&sealed) {
             prop_assert!(index.search(&items[0].1, 5, 0).is_ok());
-            prop_assert!(index.len() == 40);
+            prop_assert!(index.to_bytes() == sealed);
+        }
+        if let Ok(view) = View::open(&sealed)
+            && view.params().storage != Storage::Bits
+            && let Ok(found) = view.search(&mut Scratch::default(), &items[0].1, 5, 0)
+        {
+            prop_assert!(found.len() <= 5);
         }
     }
 }

@@ -12,8 +12,10 @@ use anthill_merkle::rfc9162::{self, Sha3Tree};
 use anthill_types::{GenesisHash, hash, ids, testing};
 
 mod calls;
+mod vector;
 
 pub use calls::pack;
+pub use vector::{VECTOR, request as vector_request};
 
 /// First byte of a request: the table of the pinned encodings.
 pub const CONFORMANCE: u8 = 1;
@@ -48,6 +50,7 @@ pub fn answer(request: &[u8]) -> Vec<u8> {
         Some((&MERKLE, rest)) => {
             texts(rest).map(|texts| rfc9162::root::<Sha3Tree>(&texts).to_vec())
         }
+        Some((&VECTOR, rest)) => calls::parts(rest).and_then(|parts| vector::answer(&parts)),
         _ => Err("no such request".to_string()),
     };
     given.unwrap_or_else(|reason| format!("error: {reason}").into_bytes())

@@ -13,6 +13,9 @@ mod proof;
 mod status;
 mod tx;
 pub mod up;
+mod vector;
+
+pub use vector::files::VectorFileError;
 
 use std::io::Write;
 
@@ -128,6 +131,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         }
         Command::Model { what } => model::run(&context, what),
         Command::Embed(args) => embed::run(&context, &args),
+        Command::Vector { what } => vector::run(&context, &what),
         Command::Config { settings } => status::config(&context, &settings),
         Command::Bench { tasks, one_by_one } => status::bench(&context, tasks, one_by_one),
         Command::Demo(args) => crate::demo::run(&context, &args),
