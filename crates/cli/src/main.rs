@@ -6,6 +6,7 @@ mod args;
 mod args_chain;
 mod args_embed;
 mod args_tx;
+mod args_work;
 mod client;
 mod commands;
 mod demo;
