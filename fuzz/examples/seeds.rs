@@ -8,8 +8,14 @@ use anthill_consensus::Certificate;
 use anthill_engine::wire::*;
 use anthill_fuzz::doors::DOORS;
 use anthill_fuzz::{model, snapshot};
+use anthill_identity::Place;
+use anthill_learn::decoder::{Shape, random_file};
 use anthill_light::{Bundle, Entry};
 use anthill_merkle::smt::{Tree, key_hash, value_hash};
+use anthill_node::programs::cipher::encrypt_params;
+use anthill_node::programs::decode::Flow;
+use anthill_node::programs::matching::{MatchInput, MatchOutput, Placed};
+use anthill_sandbox::codec;
 use anthill_sandbox::{Fault, Outcome};
 use anthill_types::testing::{Generate, Source, Visitor, each_type};
 use anthill_types::*;
@@ -86,7 +92,43 @@ fn main() {
     };
     door(Bundle::NAME, &bundle.to_bytes());
     door("consensus message", &anthill_consensus::catch_up_message(&certificate, &[7; 40]));
+    programs();
     texts();
+}
+
+/// Inputs and outputs of the built-in programs.
+fn programs() {
+    let list = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+    let input =
+        MatchInput { categories: vec![list(&["a", "b"]), list(&["ac"])], texts: list(&["z"]) };
+    door("match input", &input.to_bytes());
+    let placed = |category| Placed { category, cosine: -5, confidence: 700_000 };
+    let placed = vec![placed(None), placed(Some(1))];
+    let output = MatchOutput { sharpness: 16_000, none: 350_000, cases: 3, placed };
+    door("match output", &output.to_bytes());
+    door("decoder flow", &Flow::Activations(vec![1.0, -0.5]).to_bytes());
+    let place = Place { salt: [3; 16], index: 1, last: true };
+    door("cipher parameters", &encrypt_params(&[7; 32], &place));
+    door("decompression limit", &codec::decompress_params(1 << 20));
+    for which in 0..6u8 {
+        for kind in [6, 6 | 8, 7 | 32] {
+            let body = [9, 2, 1, 1, 3, 0, 5, 2, 1, 4, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+            write(
+                "task",
+                &format!("program-{which}-{kind}"),
+                &[&[kind, 255, which][..], &body].concat(),
+            );
+        }
+    }
+    let shape = Shape { layers: 1, heads: 1, width: 1, context: 2 };
+    write("model", "decoder", &[&[5][..], &random_file(shape, 1)].concat());
+    for seed in 0..3u8 {
+        write(
+            "model",
+            &format!("decoder-{seed}"),
+            &[6, 2, 65, 66, seed, seed, 1, 2, 0, 9, seed, 4, 4],
+        );
+    }
 }
 
 fn texts() {
@@ -104,8 +146,8 @@ fn texts() {
         r#"{"input":["a","b"],"model":"m","encoding_format":"base64","dimensions":256}"#,
         r#"{"cpu":50}"#,
         r#"{"bond":"10","valid_seconds":60}"#,
-        r#"{"to":"00","amount":"1.5"}"#,
-        r#"{"amount":"1"}"#,
+        r#"{"program":"anthill/program/noop/1","params":"","input":"Zm9v","mesh":true}"#,
+        r#"{"output":"Zm9v","fault":null,"cost":1,"task":null,"workers":["00"]}"#,
         r#"{"tasks":10,"one_by_one":true}"#,
         "newest=10",
         "\0Bearer 0123456789abcdef",

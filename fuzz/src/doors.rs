@@ -7,6 +7,10 @@ use anthill_consensus::Certificate;
 use anthill_engine::wire::{Announcement, Blocks, Frame, JoinReply, JoinRequest, Request};
 use anthill_light::Bundle;
 use anthill_merkle::smt::Proof;
+use anthill_node::programs::cipher::{cipher_params, decrypt_params, encrypt_params};
+use anthill_node::programs::decode::Flow;
+use anthill_node::programs::matching::{MatchInput, MatchOutput};
+use anthill_sandbox::codec;
 use anthill_types::bank::{Balance, BankTotals, CreateDenomination, Denomination, EscrowRecord};
 use anthill_types::channel::{ChannelRecord, ChannelTerms, ChannelUpdate, SignedChannelUpdate};
 use anthill_types::governance::{CountedVote, Counter, Proposal};
@@ -25,7 +29,7 @@ use anthill_types::{
 pub type Door = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them. The order is part of the corpus (the first byte of an input names a door): append.
-pub const DOORS: [Door; 52] = [
+pub const DOORS: [Door; 57] = [
     (ValidatorSet::NAME, wire::<ValidatorSet>),
     (Header::NAME, wire::<Header>),
     (Block::NAME, wire::<Block>),
@@ -78,6 +82,11 @@ pub const DOORS: [Door; 52] = [
     (Counter::NAME, wire::<Counter>),
     (Proposal::NAME, wire::<Proposal>),
     (CountedVote::NAME, wire::<CountedVote>),
+    ("match input", match_input),
+    ("match output", match_output),
+    ("decoder flow", flow),
+    ("cipher parameters", cipher),
+    ("decompression limit", decompression),
 ];
 
 /// What decodes is encoded back to the same bytes, and these decode to the same value.
@@ -113,5 +122,36 @@ fn output(bytes: &[u8]) -> bool {
     let Some(result) = anthill_sandbox::Outcome::from_output(bytes) else { return false };
     let again = anthill_sandbox::Outcome { result, cost: 0 }.to_output();
     assert_eq!(again, bytes, "a task's output has two encodings");
+    true
+}
+
+fn match_input(bytes: &[u8]) -> bool {
+    let Some(value) = MatchInput::from_bytes(bytes) else { return false };
+    assert_eq!(value.to_bytes(), bytes, "a match input has two encodings");
+    true
+}
+
+fn match_output(bytes: &[u8]) -> bool {
+    let Some(value) = MatchOutput::from_bytes(bytes) else { return false };
+    assert_eq!(value.to_bytes(), bytes, "a match output has two encodings");
+    true
+}
+
+fn flow(bytes: &[u8]) -> bool {
+    let Some(value) = Flow::from_bytes(bytes) else { return false };
+    assert_eq!(value.to_bytes(), bytes, "a decoder flow has two encodings");
+    true
+}
+
+fn cipher(bytes: &[u8]) -> bool {
+    let Some((key, place)) = cipher_params(bytes) else { return false };
+    let again = place.map_or_else(|| decrypt_params(&key), |place| encrypt_params(&key, &place));
+    assert_eq!(again, bytes, "cipher parameters have two encodings");
+    true
+}
+
+fn decompression(bytes: &[u8]) -> bool {
+    let Some(most) = codec::decompress_limit(bytes) else { return false };
+    assert_eq!(codec::decompress_params(most), bytes, "a limit has two encodings");
     true
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use anthill_node::http::auth::Gate;
-use anthill_node::http::{api, openai, work};
+use anthill_node::http::{api, embeddings, run, work};
 use anthill_node::index::{IndexRequest, JobView};
 use anthill_node::search::{AskReply, AskRequest};
 use axum::extract::Query;
@@ -26,9 +26,11 @@ pub fn run(data: &[u8]) {
         1 => again::<AskRequest>(rest),
         2 => again::<JobView>(rest),
         3 => again::<AskReply>(rest),
-        4 => drop(from_slice::<openai::EmbeddingsRequest>(rest)),
+        4 => drop(from_slice::<embeddings::EmbeddingsRequest>(rest)),
         5 => drop(from_slice::<work::LimitRequest>(rest)),
         6 => drop(from_slice::<work::TicketRequest>(rest)),
+        7 => again::<run::RunRequest>(rest),
+        8 => again::<run::RunReply>(rest),
         9 => drop(from_slice::<work::BenchRequest>(rest)),
         10 => query(rest),
         _ => headers(rest),

@@ -1,5 +1,6 @@
 //! Model loaders: the static model, word pieces, safetensors, and text through what was loaded.
 
+use anthill_learn::decoder::{Cache, Decoder, Shape, Stage, VOCABULARY, random_file};
 use anthill_learn::split::split;
 use anthill_learn::tensors::Tensors;
 use anthill_learn::{Embedder, StaticModel, WordPiece};
@@ -9,7 +10,7 @@ use crate::input::Input;
 /// Loads, then embeds: vectors are unit vectors, and counting tokens agrees with encoding.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    match input.byte() % 5 {
+    match input.byte() % 7 {
         0 => drop(StaticModel::from_bytes(input.rest()).map(|model| embed(&model, "a b \u{e9}"))),
         1 => {
             let (text, size) = (input.bytes(60).to_vec(), input.byte());
@@ -20,11 +21,41 @@ pub fn run(data: &[u8]) {
         }
         2 => tensors(input.rest()),
         3 => tokens(&mut input),
-        _ => {
+        4 => {
             let text = String::from_utf8_lossy(input.rest()).into_owned();
             embed(StaticModel::embedded(), &text);
             chunks(&text);
         }
+        5 => drop(Decoder::from_bytes(input.rest()).map(|decoder| decode(&decoder, b"ab"))),
+        _ => {
+            let (tokens, layers) = (input.bytes(4).to_vec(), 1 + input.below(3));
+            let heads = 1 + input.below(2);
+            let shape = Shape { layers, heads, width: 4, context: 6 };
+            let mut bytes = random_file(shape, u64::from(input.byte()));
+            input.alter(&mut bytes, 4);
+            drop(Decoder::from_bytes(&bytes).map(|decoder| decode(&decoder, &tokens)));
+        }
+    }
+}
+
+/// Whatever was loaded gives finite logits or an error, and the same ones in two stages.
+fn decode(decoder: &Decoder, tokens: &[u8]) {
+    let through = |stages: Vec<Stage>| {
+        let mut x = decoder.embed(tokens, 0).ok()?;
+        for stage in stages {
+            decoder.run(stage, &mut x, &mut Cache::default()).ok()?;
+        }
+        decoder.logits(&x).ok().map(|l| l.iter().map(|v| v.to_bits()).collect::<Vec<u32>>())
+    };
+    let layers = decoder.shape().layers;
+    let whole = through(Stage::split(layers, 1));
+    let halves = through(Stage::split(layers, 2));
+    // A value that is not finite is found after a stage, so the halves may find one that the whole
+    // passes over, and not the other way round.
+    assert!(halves.is_none() || halves == whole);
+    if let Some(logits) = whole {
+        assert_eq!(logits.len(), tokens.len() * VOCABULARY);
+        assert!(logits.iter().all(|bits| f32::from_bits(*bits).is_finite()));
     }
 }
 

@@ -315,6 +315,57 @@ pub enum Command {
         #[command(subcommand)]
         what: crate::args_vector::VectorCommand,
     },
+    /// Put texts into categories that examples describe, or into none of them.
+    #[command(
+        after_help = "Example:\n  anthill match --categories topics.json --text \"the bank raised its rates\""
+    )]
+    Match(crate::args_work::MatchArgs),
+    /// Text from the small decoder that is built in, its layers cut into stages.
+    #[command(
+        after_help = "Examples:\n  anthill generate --prompt \"A node \" --tokens 80\n  anthill generate --prompt \"A node \" --tokens 4 --shards 2 --mesh --json"
+    )]
+    Generate(crate::args_work::GenerateArgs),
+    /// Compress a file (Zstandard).
+    #[command(after_help = "Example:\n  anthill compress notes.txt -o notes.zst")]
+    Compress(crate::args_work::FileArgs),
+    /// Decompress a file of Zstandard frames.
+    #[command(after_help = "Example:\n  anthill decompress notes.zst -o notes.txt")]
+    Decompress {
+        /// The file to read.
+        file: PathBuf,
+        /// The file to write.
+        #[arg(long, short)]
+        output: PathBuf,
+        /// Most bytes that may come out of it.
+        #[arg(long, default_value_t = 1 << 30)]
+        max_bytes: usize,
+    },
+    /// Data keys: make, seal to nodes, export.
+    #[command(
+        after_help = "Examples:\n  anthill key new letters\n  anthill key seal letters --to NODE"
+    )]
+    Key {
+        #[command(subcommand)]
+        what: crate::args_work::KeyCommand,
+    },
+    /// Encrypt a file under a data key (AES-256-GCM).
+    #[command(after_help = "Example:\n  anthill encrypt --key letters notes.txt -o notes.enc")]
+    Encrypt {
+        #[command(flatten)]
+        args: crate::args_work::FileArgs,
+        /// Name of the key.
+        #[arg(long)]
+        key: String,
+    },
+    /// Decrypt a file; it names its key itself.
+    #[command(after_help = "Example:\n  anthill decrypt notes.enc -o notes.txt")]
+    Decrypt {
+        /// The file to read.
+        file: PathBuf,
+        /// The file to write.
+        #[arg(long, short)]
+        output: PathBuf,
+    },
     /// The configuration in force, and where each value comes from.
     #[command(after_help = "Example:\n  ANTHILL_CPU=50 anthill config")]
     Config {

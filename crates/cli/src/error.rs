@@ -15,6 +15,9 @@ pub enum CliError {
     /// The data folder.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// A data key.
+    #[error(transparent)]
+    Key(#[from] anthill_node::keyring::KeyError),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),

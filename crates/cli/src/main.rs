@@ -7,6 +7,7 @@ mod args_chain;
 mod args_embed;
 mod args_tx;
 mod args_vector;
+mod args_work;
 mod client;
 mod commands;
 mod demo;

@@ -369,6 +369,51 @@ fn embeddings_are_equal_as_numbers_and_base64() {
     assert_eq!(api.post_json("/v1/embeddings", body).status, 200);
 }
 
+#[test]
+fn large_batches_are_streamed_in_order_and_the_mesh_gives_the_same_bits() {
+    let api = Api::start("batches");
+    let lines: Vec<String> =
+        (0..1500).map(|i| format!("{} line number {i}", "many words ".repeat(i % 17))).collect();
+    let ask = |fields: Value| {
+        let mut body = json!({ "model": MODEL, "input": lines, "encoding_format": "base64" });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        api.post_json("/v1/embeddings", body)
+    };
+    let streamed = ask(json!({}));
+    assert_eq!(streamed.header("transfer-encoding"), "chunked");
+    assert_eq!(streamed.header("anthill-truncated"), "0");
+    let local = streamed.json();
+    let data = local["data"].as_array().unwrap();
+    assert_eq!(data.len(), lines.len());
+    for (i, item) in data.iter().enumerate() {
+        assert_eq!(item["index"], i);
+    }
+    assert!(local["usage"]["prompt_tokens"].as_u64().unwrap() > 4096 * 2);
+    let alone = json!({ "model": MODEL, "input": lines[1499], "encoding_format": "base64" });
+    let alone = api.post_json("/v1/embeddings", alone);
+    assert!(alone.header("transfer-encoding").is_empty(), "one part is sent whole");
+    assert_eq!(alone.json()["data"][0]["embedding"], data[1499]["embedding"]);
+
+    let mesh = ask(json!({ "mesh": true })).json();
+    assert_eq!(mesh["data"], local["data"], "tasks give the same bits");
+    let parts = mesh["parts"].as_array().unwrap();
+    assert!(parts.len() > 2);
+    for part in parts {
+        assert_eq!(part["task"].as_str().unwrap().len(), 64, "{part}");
+        assert!(!part["workers"].as_array().unwrap().is_empty());
+    }
+    // Cut vectors are unit vectors, to base64 and numbers alike.
+    let short = json!({ "model": MODEL, "input": "a few words", "dimensions": 16.0 });
+    let short = api.post_json("/v1/embeddings", short).json();
+    let numbers = short["data"][0]["embedding"].as_array().unwrap();
+    let norm: f64 = numbers.iter().map(|x| x.as_f64().unwrap().powi(2)).sum();
+    assert!(numbers.len() == 16 && (norm - 1.0).abs() < 1e-5, "{norm}");
+    for dimensions in [json!(0), json!(257), json!(-1), json!(1.5), json!("16")] {
+        let body = json!({ "model": MODEL, "input": "x", "dimensions": dimensions });
+        assert_eq!(api.post_json("/v1/embeddings", body).refused(400), "invalid_request");
+    }
+}
+
 fn decode_base64(text: &str) -> Vec<u8> {
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bits = (0u32, 0);

@@ -52,6 +52,32 @@ floats = client.embeddings.create(model=MODEL, input=texts, encoding_format="flo
 assert [item.embedding for item in floats.data] == [item.embedding for item in many.data]
 assert client.embeddings.create(model=MODEL, input=texts[0], dimensions=256).data[0].embedding
 
+# Shorter vectors are the first numbers, made unit length again.
+short = client.embeddings.create(model=MODEL, input=texts[2], dimensions=64).data[0].embedding
+norm = math.sqrt(sum(x * x for x in vector[:64]))
+assert len(short) == 64 and max(abs(a - b / norm) for a, b in zip(short, vector)) < 1e-6
+raw = client.embeddings.with_raw_response.create(model=MODEL, input=texts[2], dimensions=64)
+assert raw.headers["anthill-truncated"] == "0"
+
+# A large batch comes in pieces, in order, with the vectors that the texts have alone.
+lines = [f"text number {i} is about {texts[i % 3]}" for i in range(2000)]
+large = client.embeddings.create(model=MODEL, input=lines)
+assert [item.index for item in large.data] == list(range(2000))
+for i in (0, 1, 777, 1999):
+    assert client.embeddings.create(model=MODEL, input=lines[i]).data[0].embedding == large.data[i].embedding
+assert large.usage.prompt_tokens > 2000 and large.usage.model_extra["truncated"] == []
+plain = client.embeddings.create(model=MODEL, input=lines, encoding_format="float")
+assert [item.embedding for item in plain.data] == [item.embedding for item in large.data]
+raw = client.embeddings.with_raw_response.create(model=MODEL, input=lines)
+assert raw.headers["transfer-encoding"] == "chunked" and "content-length" not in raw.headers
+
+# The network's nodes give the same bits, as tasks.
+tasks = client.embeddings.create(model=MODEL, input=lines, extra_body={"mesh": True})
+assert [item.embedding for item in tasks.data] == [item.embedding for item in large.data]
+parts = tasks.model_extra["parts"]
+assert len(parts) > 3 and sum(part["count"] for part in parts) == 2000, parts
+assert all(part["task"] and part["workers"] for part in parts), parts
+
 # What cannot be is refused, with the error classes that programs catch.
 create = client.embeddings.create
 said = refused(openai.NotFoundError, "model_not_found", lambda: create(model="text-embedding-3-small", input="x"))
@@ -59,10 +85,12 @@ assert MODEL in said, said
 bad = "invalid_request"
 refused(openai.BadRequestError, bad, lambda: create(model=MODEL, input=""))
 refused(openai.BadRequestError, bad, lambda: create(model=MODEL, input=[]))
-refused(openai.BadRequestError, bad, lambda: create(model=MODEL, input="x", dimensions=64))
+refused(openai.BadRequestError, bad, lambda: create(model=MODEL, input="x", dimensions=257))
+refused(openai.BadRequestError, bad, lambda: create(model=MODEL, input="x", dimensions=0))
+refused(openai.BadRequestError, bad, lambda: create(model=MODEL, input=[[1, 2], [3]]))
 said = refused(openai.BadRequestError, bad, lambda: create(model=MODEL, input=[1, 2, 3]))
 assert "text" in said, said
-refused(openai.BadRequestError, bad, lambda: create(model=MODEL, input=["x"] * 1025))
+refused(openai.BadRequestError, bad, lambda: create(model=MODEL, input=["x"] * 16385))
 stranger = openai.OpenAI(base_url=base_url, api_key="wrong", max_retries=0, timeout=30)
 refused(openai.AuthenticationError, "invalid_api_key", stranger.models.list)
 refused(openai.NotFoundError, "unknown_route", lambda: client.completions.create(model=MODEL, prompt="x"))

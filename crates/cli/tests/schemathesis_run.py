@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 # What a schema cannot say: which texts hold a word of the model's, how long the vectors of the model
-# named beside them are, which texts are content ids or canonical bytes, and what the state allows. For
+# named beside them are, what a program takes, which texts are content ids or canonical bytes, and what the state allows. For
 # these routes 400, 404 or 409 is a fitting answer to a valid request.
 CONFIG = """
 [[operations]]
@@ -16,7 +16,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 503]
 
 [[operations]]
 include-path = [
-    "/v1/tx", "/v1/gov", "/v1/stake", "/v1/state/links/{neuron}/{from}/{to}",
+    "/v1/run", "/v1/tx", "/v1/gov", "/v1/stake", "/v1/state/links/{neuron}/{from}/{to}",
     "/v1/state/names-of/{id}", "/v1/state/particles/{id}",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 409]

@@ -58,6 +58,12 @@ pub enum IdentityError {
     /// A message is too long to be sealed or opened.
     #[error("a message of {0} bytes is too long to seal (16 MiB); store it as a blob")]
     SealTooLong(usize),
+    /// A piece of data is too long to be encrypted at once.
+    #[error("a piece of {0} bytes is too long to encrypt at once (8 MiB); cut it")]
+    PieceTooLong(usize),
+    /// A piece of data does not decrypt.
+    #[error("this does not decrypt: it is for another key, or was altered or cut short")]
+    NotDecrypted,
     /// The sealed message is not for this key, or was altered.
     #[error("the sealed message does not open: it is for another key or context, or was altered")]
     NotOpened,

@@ -42,6 +42,11 @@ impl KeyPair {
         Zeroizing::new(self.0.to_bytes())
     }
 
+    /// The secret scalar, for key agreement inside this crate.
+    pub(crate) fn agreement_scalar(&self) -> [u8; 32] {
+        self.0.to_scalar_bytes()
+    }
+
     /// Signs `body` as a message of `kind` on the network with this genesis hash.
     pub fn sign(&self, kind: &'static str, genesis: &[u8; 32], body: &[u8]) -> Signature {
         self.sign_bytes(&signed_bytes(kind, genesis, body))

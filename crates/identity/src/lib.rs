@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod backup;
+mod cipher;
 mod error;
 mod ids;
 mod keys;
@@ -18,10 +19,11 @@ mod seal;
 mod text;
 
 pub use backup::{Cost, MAX_BACKUP_BYTES, MAX_SECRET_BYTES, back_up, restore};
+pub use cipher::{DataKey, MAX_PIECE, PIECE_OVERHEAD, Place, piece_key};
 pub use error::IdentityError;
 pub use ids::{GenesisKey, PiKey, SessionKeyId};
 pub use keys::{KeyPair, PublicKey, Signature, signed_bytes, verify, verify_bytes};
-pub use seal::{MAX_SEALED_BYTES, SEAL_OVERHEAD, SealKey, SealPublicKey, open, seal};
+pub use seal::{MAX_SEALED_BYTES, SEAL_OVERHEAD, SealKey, SealPublicKey, open, seal, seal_key_of};
 pub use zeroize::Zeroizing;
 
 /// A source of random bytes; it must fill the whole slice.

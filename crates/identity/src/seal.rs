@@ -38,6 +38,13 @@ impl SealKey {
         Self(StaticSecret::from(seed))
     }
 
+    /// The X25519 key pair of an Ed25519 key pair (the birational map of RFC 7748 4.1), for opening
+    /// what was sealed to [`seal_key_of`] its public key. Using one key for both is safe: what is
+    /// signed and what is derived here have no input in common (eprint 2021/509).
+    pub fn of(pair: &crate::KeyPair) -> Self {
+        Self(StaticSecret::from(pair.agreement_scalar()))
+    }
+
     /// A new key pair from 32 random bytes.
     pub fn generate(entropy: Entropy<'_>) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
@@ -49,6 +56,16 @@ impl SealKey {
     pub fn public(&self) -> SealPublicKey {
         PublicKey::from(&self.0).to_bytes()
     }
+}
+
+/// The X25519 public key that belongs to an Ed25519 public key.
+///
+/// # Errors
+/// [`IdentityError::BadPublicKey`] when the 32 bytes are no point of the curve.
+pub fn seal_key_of(public: &crate::PublicKey) -> Result<SealPublicKey, IdentityError> {
+    let key = ed25519_dalek::VerifyingKey::from_bytes(public);
+    let key = key.map_err(|_| IdentityError::BadPublicKey(crate::text::hex(public)))?;
+    Ok(key.to_montgomery().to_bytes())
 }
 
 /// Seals `message` to `recipient`; the ephemeral key comes from `entropy`.
@@ -150,4 +167,26 @@ fn expand<const N: usize>(
     let filled = prk.expand(&labeled, &mut out[..]);
     debug_assert!(filled.is_ok());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KeyPair;
+
+    #[test]
+    fn what_is_sealed_to_a_signing_key_opens_with_it_alone() {
+        let mut count = 0u8;
+        let mut entropy = |buffer: &mut [u8]| {
+            count += 1;
+            buffer.fill(count);
+        };
+        let (own, other) = (KeyPair::from_seed([5; 32]), KeyPair::from_seed([6; 32]));
+        let public = seal_key_of(&own.public()).unwrap();
+        assert_eq!(SealKey::of(&own).public(), public);
+        let sealed = seal(&public, b"test", b"aad", b"a secret", &mut entropy).unwrap();
+        assert_eq!(&open(&SealKey::of(&own), b"test", b"aad", &sealed).unwrap()[..], b"a secret");
+        assert!(open(&SealKey::of(&other), b"test", b"aad", &sealed).is_err());
+        assert!(seal_key_of(&[2; 32]).is_err() || seal_key_of(&[0xff; 32]).is_err());
+    }
 }

@@ -10,13 +10,16 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod decoder;
 pub mod linear;
+pub mod matching;
 pub mod minilm;
 pub mod split;
 pub mod static_model;
 pub mod tensors;
 pub mod wordpiece;
 
+pub use decoder::Decoder;
 pub use linear::{Int8Product, Precision};
 pub use minilm::MiniLm;
 pub use split::{Chunk, split};

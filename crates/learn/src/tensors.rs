@@ -32,6 +32,11 @@ impl<'a> Tensors<'a> {
         Ok(Self { header, data })
     }
 
+    /// A text of the file's metadata.
+    pub fn metadata(&self, name: &str) -> Option<&str> {
+        self.header.get("__metadata__")?.get(name)?.as_str()
+    }
+
     /// A tensor's f32 values, all finite and as many as expected.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use crate::error::NodeError;
 use crate::home::random;
 use crate::index::Jobs;
 use crate::input::{Command, Input};
+use crate::keyring::KeyRing;
 use crate::shared::Shared;
 use anthill_engine::proofs::ProveError;
 use anthill_engine::{SubmitError, Submitted};
@@ -134,7 +135,9 @@ impl Handle {
         let node =
             self.shared.state().and_then(|s| s.node(&self.shared.keys.node_key())).map_err(fail)?;
         let Some(node) = node else { return Ok(()) };
-        let (units, capabilities) = (self.offered(), self.shared.models.capabilities());
+        let keys = KeyRing(self.shared.home.clone());
+        let (units, capabilities) =
+            (self.offered(), crate::node::offered(&self.shared.models, &keys));
         // Two measurements of the same machine differ a little; that is no new offer.
         let close =
             units.abs_diff(node.offered) <= units / 4 && (units == 0) == (node.offered == 0);

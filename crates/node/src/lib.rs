@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod base64;
 pub mod calibrate;
 pub mod config;
 pub mod documents;
@@ -19,8 +20,11 @@ pub mod http;
 pub mod index;
 pub mod input;
 pub mod join;
+pub mod keyring;
+pub mod mesh;
 pub mod metrics;
 pub mod node;
+pub mod parts;
 pub mod programs;
 pub mod search;
 pub mod setup;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use anthill_engine::wire::{Announcement, PeerAddress};
 use anthill_ledger::Ledger;
 use anthill_net::{NetConfig, NetEvent, Network};
-use anthill_sandbox::Sandbox;
 use anthill_store::Store;
+use anthill_types::task::MAX_CAPABILITIES;
 use anthill_types::{Digest, Genesis, NodeKey, Wire, keys};
 use tokio::sync::mpsc;
 
@@ -21,7 +21,8 @@ use crate::error::NodeError;
 use crate::handle::Handle;
 use crate::home::{Home, Keys};
 use crate::input::Input;
-use crate::programs::{Embed, Models};
+use crate::keyring::KeyRing;
+use crate::programs::{self, Models};
 use crate::shared::{FaultMode, Parts, Permissions, Shared};
 use crate::state_file;
 use crate::workers::{Limits, Workers};
@@ -73,7 +74,7 @@ impl Node {
             start_network(&home, &keys, &genesis, config, &store, &permissions).await?;
         let models = crate::search::load_models(&home)?;
         let vn_max = ledger.state()?.params()?.vn_max;
-        let workers = start_workers(config, &models, vn_max)?;
+        let workers = start_workers(config, &models, &KeyRing(home.clone()), vn_max)?;
         let parts = Parts {
             home,
             keys,
@@ -143,9 +144,13 @@ async fn start_network(
 }
 
 /// Starts the virtual nodes: as many as configured, and no more than governance allows a node.
-fn start_workers(config: &Config, models: &Models, vn_max: u64) -> Result<Workers, NodeError> {
-    let mut sandbox = Sandbox::new();
-    sandbox.install(Arc::new(Embed(models.clone())));
+fn start_workers(
+    config: &Config,
+    models: &Models,
+    keys: &KeyRing,
+    vn_max: u64,
+) -> Result<Workers, NodeError> {
+    let sandbox = programs::sandbox(models, keys);
     let limits = Arc::new(Limits::new(config.cpu(), config.paused()));
     let count = config.virtual_nodes().min(usize::try_from(vn_max).unwrap_or(usize::MAX));
     Workers::start(count, sandbox, limits)
@@ -211,10 +216,20 @@ async fn announce(handle: Handle) {
     }
 }
 
-/// The capabilities of a node that has this folder's models.
+/// The capabilities of a node that has this folder's models and keys.
 ///
 /// # Errors
 /// A model file is damaged.
 pub fn capabilities(home: &Home) -> Result<Vec<Digest>, NodeError> {
-    Ok(crate::search::load_models(home)?.capabilities())
+    Ok(offered(&crate::search::load_models(home)?, &KeyRing(home.clone())))
+}
+
+/// What models (the decoder too) and keys let a node offer, ascending.
+pub fn offered(models: &Models, keys: &KeyRing) -> Vec<Digest> {
+    let mut all = models.capabilities();
+    all.extend(keys.capabilities());
+    all.extend(anthill_learn::Decoder::embedded().ok().map(|d| Digest(d.hash())));
+    all.sort();
+    all.truncate(MAX_CAPABILITIES);
+    all
 }

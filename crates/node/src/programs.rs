@@ -1,12 +1,19 @@
 //! The built-in embedding program and its bytes: models behind the sandbox.
 
+pub mod cipher;
+pub mod decode;
+pub mod matching;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anthill_learn::Embedder;
-use anthill_sandbox::{Fault, Program, Progress, Run, SandboxError};
-use anthill_types::task::program;
+use anthill_sandbox::{Fault, Program, Progress, Run, Sandbox, SandboxError, codec};
+use anthill_types::task::{MAX_INPUT, program};
 use anthill_types::{Cid, Digest};
+
+use crate::keyring::{KeyRing, capability};
+use crate::parts::{Bounds, Load};
 
 /// Most texts in one embedding task.
 pub const MAX_TEXTS: usize = 1024;
@@ -137,10 +144,7 @@ impl Program for Embed {
         let (Some(hash), Some(texts)) = (decode_params(params), decode_input(input)) else {
             return Ok(Err(Fault::BadInput));
         };
-        let model = self.0.get(&hash).ok_or_else(|| SandboxError::Lacks {
-            what: format!("the model {hash}"),
-            hint: "fetch it with `anthill model pull`".into(),
-        })?;
+        let model = self.0.get(&hash).ok_or_else(|| lacks_model(&hash))?;
         let run = EmbedRun { model: model.clone(), texts, vectors: Vec::new(), cost: 0 };
         Ok(Ok(Box::new(run)))
     }
@@ -165,7 +169,83 @@ impl Run for EmbedRun {
     }
 }
 
+/// This node has no such model.
+fn lacks_model(hash: &Digest) -> SandboxError {
+    let hint = "fetch it with `anthill model pull`".into();
+    SandboxError::Lacks { what: format!("the model {hash}"), hint }
+}
+
 /// Reference cost of one text.
 pub fn text_cost(model: &dyn Embedder, text: &str) -> u64 {
     model.cost(model.token_count(text)).max(1)
+}
+
+/// What one embedding task may hold; the bytes leave room for the head of the list.
+pub const EMBED_BOUNDS: Bounds = Bounds { texts: MAX_TEXTS, bytes: MAX_INPUT - 16 };
+
+/// One text's share of an embedding task.
+pub fn text_load(model: &dyn Embedder, text: &str) -> Load {
+    // A CBOR text has a head of at most 9 bytes.
+    Load { tokens: model.token_count(text) as u64, bytes: text.len() as u64 + 9 }
+}
+
+/// The sandbox of a node: all built-in programs, with its models and keys.
+pub fn sandbox(models: &Models, keys: &KeyRing) -> Sandbox {
+    let mut sandbox = Sandbox::new();
+    sandbox.install(Arc::new(Embed(models.clone())));
+    sandbox.install(Arc::new(matching::Matching(models.clone())));
+    sandbox.install(Arc::new(cipher::Encrypt(keys.clone())));
+    sandbox.install(Arc::new(cipher::Decrypt(keys.clone())));
+    sandbox.install(Arc::new(decode::DecodeStage));
+    sandbox
+}
+
+/// What a task of a built-in program will cost at most, and what its workers must offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Foretold {
+    /// Reference cost.
+    pub cost: u64,
+    /// A model or a key.
+    pub needs: Option<Digest>,
+}
+
+/// Foretells a task from its parameters and input; `None` when they are not what the program takes,
+/// the program is unknown, or the model is not here.
+pub fn foretell(models: &Models, id: &Cid, params: &[u8], input: &[u8]) -> Option<Foretold> {
+    let free = |cost| Foretold { cost, needs: None };
+    let keyed = |key: &[u8; 32]| {
+        let needs = Some(capability(key));
+        Foretold { cost: cipher::cipher_cost(input.len()), needs }
+    };
+    let model = || {
+        let hash = decode_params(params)?;
+        Some((models.get(&hash)?.as_ref(), hash))
+    };
+    Some(match id {
+        id if *id == program::noop() => free(1),
+        id if *id == program::compress() => free(codec::compress_cost(input.len())),
+        id if *id == program::decompress() => {
+            free(codec::decompress_cost(input.len(), codec::decompress_limit(params)?))
+        }
+        id if *id == program::encrypt() || *id == program::decrypt() => {
+            keyed(&cipher::cipher_params(params)?.0)
+        }
+        id if *id == program::embed() => {
+            let (model, hash) = model()?;
+            let cost = decode_input(input)?.iter().map(|t| text_cost(model, t)).sum();
+            Foretold { cost, needs: Some(hash) }
+        }
+        id if *id == program::matching() => {
+            let (model, hash) = model()?;
+            let cost = matching::MatchInput::from_bytes(input)?.cost(model);
+            Foretold { cost, needs: Some(hash) }
+        }
+        id if *id == program::decode_stage() => {
+            let (hash, stage) = decode::decode_stage_params(params)?;
+            let decoder = decode::find(&hash)?;
+            let cost = decode::stage_cost(decoder, stage, decode::positions(decoder, input)?);
+            Foretold { cost, needs: Some(hash) }
+        }
+        _ => return None,
+    })
 }

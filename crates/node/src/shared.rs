@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use crate::events::Event;
 use crate::home::{Home, Keys};
+use crate::keyring::KeyRing;
 use crate::metrics::Metrics;
 use crate::programs::Models;
 use crate::workers::Workers;
@@ -133,7 +134,12 @@ impl Shared {
     }
 
     /// Notes who may read a task's blobs here.
-    pub(crate) fn permit(&self, task: &TaskRecord, readers: Readers) {
+    pub(crate) fn permit(&self, task: &TaskRecord, mut readers: Readers) {
+        let own = self.keys.account_id();
+        let keys = KeyRing(self.home.clone());
+        if let Some(holders) = keys.input_readers(&task.spec, &task.submitter, &own) {
+            readers.input.retain(|node| holders.contains(node));
+        }
         let (node, validator) = (self.keys.node_key(), self.keys.validator_key());
         self.permissions.set(task, readers, &node, &validator);
     }

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod builtin;
+pub mod codec;
 pub mod outcome;
 
 use std::collections::BTreeMap;
@@ -86,10 +87,12 @@ pub struct Instance {
 }
 
 impl Sandbox {
-    /// A sandbox with the built-ins that need nothing: the no-op.
+    /// A sandbox with the built-ins that need nothing: the no-op and the codec.
     pub fn new() -> Self {
         let mut sandbox = Self::default();
         sandbox.install(Arc::new(NoOp));
+        sandbox.install(Arc::new(codec::Compress));
+        sandbox.install(Arc::new(codec::Decompress));
         sandbox
     }
 

@@ -25,9 +25,52 @@ pub mod program {
     /// Does nothing and returns its input: measures what a task costs beside its work.
     pub const NOOP_NAME: &str = "anthill/program/noop/1";
 
+    /// Puts texts into categories that examples describe, or into none.
+    pub const MATCH_NAME: &str = "anthill/program/match/1";
+    /// Compresses its input into a Zstandard frame.
+    pub const COMPRESS_NAME: &str = "anthill/program/compress/1";
+    /// Decompresses Zstandard frames, up to a limit.
+    pub const DECOMPRESS_NAME: &str = "anthill/program/decompress/1";
+    /// Encrypts a piece of data under a key that its workers hold.
+    pub const ENCRYPT_NAME: &str = "anthill/program/encrypt/1";
+    /// Decrypts such a piece.
+    pub const DECRYPT_NAME: &str = "anthill/program/decrypt/1";
+    /// Runs one stage of a decoder's layers.
+    pub const DECODE_STAGE_NAME: &str = "anthill/program/decode-stage/1";
+
     /// Content id of the embedding program.
     pub fn embed() -> Cid {
         Cid::of(EMBED_NAME.as_bytes())
+    }
+
+    /// Content id of the matching program.
+    pub fn matching() -> Cid {
+        Cid::of(MATCH_NAME.as_bytes())
+    }
+
+    /// Content id of the compressing program.
+    pub fn compress() -> Cid {
+        Cid::of(COMPRESS_NAME.as_bytes())
+    }
+
+    /// Content id of the decompressing program.
+    pub fn decompress() -> Cid {
+        Cid::of(DECOMPRESS_NAME.as_bytes())
+    }
+
+    /// Content id of the encrypting program.
+    pub fn encrypt() -> Cid {
+        Cid::of(ENCRYPT_NAME.as_bytes())
+    }
+
+    /// Content id of the decrypting program.
+    pub fn decrypt() -> Cid {
+        Cid::of(DECRYPT_NAME.as_bytes())
+    }
+
+    /// Content id of the program of a decoder's stage.
+    pub fn decode_stage() -> Cid {
+        Cid::of(DECODE_STAGE_NAME.as_bytes())
     }
 
     /// Content id of the no-op program.

@@ -99,7 +99,7 @@ pub fn restore(
 }
 
 /// The password from a file, the environment, or the terminal.
-fn password(file: Option<&Path>, prompt: &str) -> Result<String, CliError> {
+pub fn password(file: Option<&Path>, prompt: &str) -> Result<String, CliError> {
     if let Some(file) = file {
         let text = std::fs::read_to_string(file)
             .map_err(|error| CliError::File { path: file.display().to_string(), error })?;

@@ -3,8 +3,10 @@
 pub mod ask;
 mod chain;
 pub mod credits;
+mod data_keys;
 mod doctor;
 mod embed;
+mod generate;
 mod keys;
 mod light;
 mod model;
@@ -14,6 +16,7 @@ mod status;
 mod tx;
 pub mod up;
 mod vector;
+mod work;
 
 pub use vector::files::VectorFileError;
 
@@ -132,6 +135,15 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Model { what } => model::run(&context, what),
         Command::Embed(args) => embed::run(&context, &args),
         Command::Vector { what } => vector::run(&context, &what),
+        Command::Match(args) => work::matching(&context, &args),
+        Command::Compress(args) => work::compress(&context, &args),
+        Command::Decompress { file, output, max_bytes } => {
+            work::decompress(&context, &file, &output, max_bytes)
+        }
+        Command::Generate(args) => generate::run(&context, &args),
+        Command::Key { what } => data_keys::run(&context, what),
+        Command::Encrypt { args, key } => data_keys::encrypt(&context, &args, &key),
+        Command::Decrypt { file, output } => data_keys::decrypt(&context, &file, &output),
         Command::Config { settings } => status::config(&context, &settings),
         Command::Bench { tasks, one_by_one } => status::bench(&context, tasks, one_by_one),
         Command::Demo(args) => crate::demo::run(&context, &args),

@@ -105,7 +105,11 @@ impl Answer {
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let headers = lines.filter_map(|l| l.split_once(": "));
         let headers = headers.map(|(n, v)| (n.to_ascii_lowercase(), v.to_string())).collect();
-        Self { status, headers, body: bytes[end + 4..].to_vec() }
+        let mut answer = Self { status, headers, body: bytes[end + 4..].to_vec() };
+        if answer.header("transfer-encoding") == "chunked" {
+            answer.body = whole(&answer.body);
+        }
+        answer
     }
 
     /// A header line's value, or nothing.
@@ -132,5 +136,21 @@ impl Answer {
         assert_eq!(error["type"], kind);
         assert!(error["param"].is_null());
         error["code"].as_str().unwrap().to_string()
+    }
+}
+
+/// The body of a chunked answer (RFC 9112 7.1), which must end as it should.
+fn whole(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|w| w == b"\r\n").expect("a chunk's head");
+        let length = std::str::from_utf8(&chunks[..end]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        chunks = &chunks[end + 2..];
+        if length == 0 {
+            return body;
+        }
+        body.extend_from_slice(&chunks[..length]);
+        chunks = &chunks[length + 2..];
     }
 }

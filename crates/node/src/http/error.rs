@@ -55,6 +55,21 @@ pub fn whole<'de, T: TryFrom<u64>, D: Deserializer<'de>>(from: D) -> Result<T, D
     fits.ok_or_else(|| serde::de::Error::custom(format!("{number} is not a fitting whole number")))
 }
 
+/// Reads a whole number or null.
+pub fn some_whole<'de, T: TryFrom<u64>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    Option::<Whole<T>>::deserialize(from).map(|found| found.map(|Whole(value)| value))
+}
+
+struct Whole<T>(T);
+
+impl<'de, T: TryFrom<u64>> Deserialize<'de> for Whole<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        whole(from).map(Self)
+    }
+}
+
 /// An error with its HTTP status.
 #[derive(Debug)]
 pub struct ApiError {
@@ -125,6 +140,11 @@ impl ApiError {
     /// The same with a code of its own.
     pub fn with_code(self, code: &'static str) -> Self {
         Self { code, ..self }
+    }
+
+    /// What happened and what to do.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// What the client reads.

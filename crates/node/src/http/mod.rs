@@ -8,10 +8,12 @@ pub mod api;
 pub mod auth;
 pub mod chain;
 mod dashboard;
+pub mod embeddings;
 mod error;
 pub mod gov;
 pub mod openai;
 mod openapi;
+pub mod run;
 mod server;
 pub mod stake;
 pub mod state;
@@ -101,7 +103,8 @@ fn router(app: App) -> Router {
         .route("/api/login-code", post(work::login_code))
         .route("/v1/models", get(openai::models))
         .route("/v1/models/{id}", get(openai::model))
-        .route("/v1/embeddings", post(openai::embeddings))
+        .route("/v1/embeddings", post(embeddings::embeddings))
+        .route("/v1/run", post(run::run))
         .route("/v1/tx", post(tx::submit))
         .route("/v1/state/totals", get(state::totals))
         .route("/v1/state/accounts/{id}", get(state::account))

@@ -6,7 +6,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response};
 
-use super::{api, chain, gov, openai, stake, state, tx, work};
+use super::{api, chain, embeddings, gov, openai, run, stake, state, tx, work};
 
 /// The document.
 #[derive(OpenApi)]
@@ -17,7 +17,7 @@ use super::{api, chain, gov, openai, stake, state, tx, work};
         api::header, api::epochs, api::epoch, api::task, api::prove, api::jobs, api::job, api::events,
         work::index, work::ask, work::bench, work::pause, work::resume, work::limit, work::ticket,
         work::login_code,
-        openai::models, openai::model, openai::embeddings,
+        openai::models, openai::model, embeddings::embeddings, run::run,
         tx::submit, state::totals, state::account, state::denominations, state::denomination,
         state::balance, state::escrow, state::link, state::particle, state::name, state::names_of,
         state::properties, state::channel,

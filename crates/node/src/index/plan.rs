@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::Path;
 
 use anthill_learn::{Embedder, split};
@@ -13,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::{IndexError, IndexRequest, JobView};
 use crate::documents::{Documents, Skipped};
 use crate::home::HomeError;
-use crate::programs::{embed_input, text_cost};
+use crate::parts::{Load, balanced};
+use crate::programs::{EMBED_BOUNDS, embed_input, text_cost, text_load};
 
-/// Fewest and most passages in one task: small folders are spread over many nodes, large ones pay
-/// less overhead.
+/// Fewest and most passages in one task, on average: small folders are spread over many nodes, large
+/// ones pay less overhead. Where the cuts lie is decided by tokens.
 const PER_TASK: (usize, usize) = (2, 16);
 /// Tasks that a folder gives before they grow.
 const SPREAD: usize = 64;
@@ -222,13 +224,102 @@ impl Plan {
     }
 }
 
+/// Groups passages into tasks of about equal numbers of tokens, in their order.
 fn parts(model: &dyn Embedder, passages: &[Passage]) -> Vec<Part> {
     let size = (passages.len() / SPREAD).clamp(PER_TASK.0, PER_TASK.1);
-    let group = |(i, group): (usize, &[Passage])| Part {
-        first: i * size,
-        count: group.len(),
-        cost: group.iter().map(|p| text_cost(model, &p.text)).sum(),
+    cut(model, passages, passages.len().div_ceil(size))
+}
+
+fn cut(model: &dyn Embedder, passages: &[Passage], wanted: usize) -> Vec<Part> {
+    let load = |p: &Passage| text_load(model, &p.text);
+    let loads: Vec<Load> = passages.iter().map(load).collect();
+    let cut = balanced(&loads, wanted, EMBED_BOUNDS);
+    let part = |range: Range<usize>| Part {
+        first: range.start,
+        count: range.len(),
+        cost: passages
+            .iter()
+            .skip(range.start)
+            .take(range.len())
+            .map(|p| text_cost(model, &p.text))
+            .sum(),
         ..Part::default()
     };
-    passages.chunks(size).enumerate().map(group).collect()
+    cut.into_iter().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::documents::Document;
+    use crate::index::snapshot;
+    use crate::programs::{Embed, Models, decode_output, embed_params};
+    use anthill_learn::StaticModel;
+    use anthill_sandbox::Sandbox;
+    use anthill_store::files::OsFiles;
+    use anthill_types::task::program;
+    use std::sync::Arc;
+
+    fn plan() -> Plan {
+        let text = |i: usize| {
+            format!("{} ends here {i}.\n\n", "A sentence of words. ".repeat(1 + i * 7 % 60))
+        };
+        let documents = (0..4).map(|d| Document {
+            path: format!("{d}.md"),
+            text: (0..12).map(|i| text(i + d * 5)).collect(),
+        });
+        let documents = Documents { documents: documents.collect(), skipped: Vec::new() };
+        let request =
+            IndexRequest { path: "x".into(), name: "x".into(), public: false, model: None };
+        Plan::new(&request, StaticModel::embedded(), documents).unwrap()
+    }
+
+    /// Embeds each part as its task does, and builds the index.
+    fn digest(plan: &Plan, parts: &[Part], folder: &Path) -> [u8; 32] {
+        let model = StaticModel::embedded();
+        let mut models = Models::default();
+        models.add(Arc::new(model.clone()));
+        let mut sandbox = Sandbox::new();
+        sandbox.install(Arc::new(Embed(models)));
+        let hash = Digest(model.hash());
+        let mut items = Vec::new();
+        for part in parts {
+            let input = plan.input(part).0;
+            let instance =
+                sandbox.start(&program::embed(), &embed_params(&hash), &input, part.cost).unwrap();
+            let vectors = decode_output(&instance.finish().result.unwrap(), part.count).unwrap();
+            let passages = plan.passages.iter().skip(part.first);
+            items
+                .extend(passages.zip(vectors).map(|(p, v)| (p.id.parse::<Digest>().unwrap().0, v)));
+        }
+        snapshot::build(&OsFiles, folder, hash, items).unwrap()
+    }
+
+    #[test]
+    fn the_digest_does_not_depend_on_the_split_and_parts_are_even() {
+        let folder = std::env::temp_dir().join(format!("anthill-split-{}", std::process::id()));
+        let plan = plan();
+        let expected = digest(&plan, &plan.parts, &folder);
+        assert!(plan.parts.len() > 2);
+        let model = StaticModel::embedded();
+        let whole: Vec<Part> = cut(model, &plan.passages, 1);
+        let alone = |(first, p): (usize, &Passage)| Part {
+            first,
+            count: 1,
+            cost: text_cost(model, &p.text),
+            ..Part::default()
+        };
+        let single: Vec<Part> = plan.passages.iter().enumerate().map(alone).collect();
+        assert_eq!(whole.len(), 1);
+        assert_eq!(digest(&plan, &whole, &folder), expected);
+        assert_eq!(digest(&plan, &single, &folder), expected);
+        std::fs::remove_dir_all(&folder).unwrap();
+
+        // By tokens, the largest part is at most one passage above the mean.
+        let tokens = |p: &Part| plan.texts(p).iter().map(|t| model.token_count(t)).sum::<usize>();
+        let largest = plan.parts.iter().map(tokens).max().unwrap();
+        let mean = plan.parts.iter().map(tokens).sum::<usize>() / plan.parts.len();
+        let longest = plan.passages.iter().map(|p| model.token_count(&p.text)).max().unwrap();
+        assert!(largest <= mean + longest, "{largest} {mean} {longest}");
+    }
 }

@@ -2,7 +2,6 @@
 //! until every result is final.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anthill_types::state::{Phase, Replica, TaskRecord, TaskResult};
 use anthill_types::task::{program, task_id};
@@ -12,12 +11,10 @@ use super::plan::{Part, Plan};
 use super::{IndexError, snapshot};
 use crate::events::Event;
 use crate::handle::Handle;
+use crate::mesh::{PER_TRANSACTION, fetch_output, wait_for_block};
 use crate::programs::{decode_output, embed_params};
-use crate::tasks::fetch_blob;
 use crate::workers::Job;
 
-/// Tasks submitted in one transaction.
-const PER_TRANSACTION: usize = 64;
 /// Blocks after which a task that is in no block is submitted again.
 const LOST_AFTER: u64 = 20;
 /// Submissions of one part before the job fails.
@@ -245,11 +242,7 @@ impl IndexJob {
         record: &TaskRecord,
         result: &TaskResult,
     ) -> Option<Vec<u8>> {
-        let shared = &self.handle.shared;
-        let right = record.replicas.iter().find(|r| !r.failed && r.result == Some(*result));
-        let owner = right.map_or(record.submitter, |r| r.account);
-        let most = anthill_sandbox::MAX_OUTPUT as u64 + 64;
-        match fetch_blob(shared, &result.output, &owner, most).await {
+        match fetch_output(&self.handle.shared, record, result).await {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 tracing::debug!(task = %record.id, error, "an output is not to be had: computed here");
@@ -320,19 +313,4 @@ impl IndexJob {
         self.plan.digest = Some(Digest(digest).to_string());
         Ok(())
     }
-}
-
-async fn wait_for_block(events: &mut tokio::sync::broadcast::Receiver<Event>) {
-    let block = async {
-        loop {
-            match events.recv().await {
-                Ok(Event::Block { .. }) => return,
-                // A listener that fell behind has missed blocks: look again.
-                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => return,
-                Err(_) => std::future::pending::<()>().await,
-                Ok(_) => {}
-            }
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(2), block).await;
 }
