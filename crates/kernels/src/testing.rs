@@ -3,6 +3,10 @@
 //! The same function runs in the tests of every native backend, in the browser's module and under
 //! emulation of other processors; equal lines mean equal bits.
 
+use crate::distance::{
+    CODE_ZERO, cosine, dot_coded_many, dot_codes_many, dot_i8, dot_many, hamming, l2_squared,
+    l2_squared_many, top_k,
+};
 use crate::*;
 
 /// A small deterministic generator (Steele, Lea and Flood, "SplitMix", 2014).
@@ -65,7 +69,7 @@ impl Bits {
 type Case = fn(&mut Random, &mut Bits) -> Result<(), KernelError>;
 
 /// Every kernel with one random case of it.
-const KERNELS: [(&str, Case); 11] = [
+const KERNELS: [(&str, Case); 13] = [
     ("gemm", |random, bits| {
         let (rows, inner, columns) = (random.length(40), random.length(200), random.length(100));
         let b = PackedMatrix::from_rows(&random.values(inner * columns), inner, columns)?;
@@ -145,6 +149,40 @@ const KERNELS: [(&str, Case); 11] = [
         let mut values = random.values(length);
         gelu(&mut values);
         bits.floats(&values);
+        Ok(())
+    }),
+    ("distances", |random, bits| {
+        let (length, count) = (random.length(500), random.length(9));
+        let query = random.values(length);
+        let rows: Vec<Vec<f32>> = (0..count).map(|_| random.values(length)).collect();
+        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        let mut out = vec![0.0; count];
+        dot_many(&query, &rows, &mut out);
+        bits.floats(&out);
+        l2_squared_many(&query, &rows, &mut out);
+        bits.floats(&out);
+        bits.floats(&[cosine(&query, rows[0]), l2_squared(&query, rows[0])]);
+        top_k(&out, 3).iter().for_each(|at| bits.take(*at as u32));
+        Ok(())
+    }),
+    ("codes", |random, bits| {
+        let (length, count) = (random.length(500), random.length(9));
+        let bytes = |random: &mut Random| -> Vec<u8> {
+            random.bytes(length).into_iter().map(|v| (i32::from(v) + CODE_ZERO) as u8).collect()
+        };
+        let rows: Vec<Vec<u8>> = (0..count).map(|_| bytes(random)).collect();
+        let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+        let (mut sums, mut floats) = (vec![0; count], vec![0.0; count]);
+        let query = random.bytes(length);
+        dot_codes_many(&query, &rows, &mut sums);
+        bits.integers(&sums);
+        dot_coded_many(&random.values(length), &rows, &mut floats);
+        bits.floats(&floats);
+        bits.integers(&[dot_i8(&query, &random.bytes(length))]);
+        let words =
+            |random: &mut Random| -> Vec<u64> { (0..length).map(|_| random.next()).collect() };
+        let (a, b) = (words(random), words(random));
+        bits.take(hamming(&a, &b));
         Ok(())
     }),
     ("exp_erf_tanh_sigmoid", |random, bits| {
