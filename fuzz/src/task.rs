@@ -10,6 +10,7 @@ use anthill_node::keyring::KeyRing;
 use anthill_node::programs::cipher::{cipher_params, encrypt_params};
 use anthill_node::programs::decode::{Flow, stage_params};
 use anthill_node::programs::matching::{MatchInput, MatchOutput};
+use anthill_node::programs::searching::{read_search_output, search_input, search_params};
 use anthill_node::programs::{
     MAX_TEXTS, Models, decode_output, embed_input, embed_params, foretell, sandbox,
 };
@@ -17,6 +18,7 @@ use anthill_sandbox::codec;
 use anthill_sandbox::{Outcome, Sandbox, SandboxError};
 use anthill_types::task::program;
 use anthill_types::{Cid, Digest};
+use anthill_vector::{Index, Metric, Params};
 
 use crate::input::Input;
 use crate::model::tiny;
@@ -75,7 +77,7 @@ pub fn run(data: &[u8]) {
 /// The programs beside embedding: an honest input, whole or altered, within the foretold cost.
 fn other(kind: u8, input: &mut Input<'_>) {
     let model = Digest(world().model.model_hash());
-    let which = input.byte() % 6;
+    let which = input.byte() % 7;
     let (program, mut params, mut body) = match which {
         0 => (program::matching(), embed_params(&model), matching(input)),
         1 => (program::compress(), Vec::new(), input.rest().to_vec()),
@@ -87,6 +89,11 @@ fn other(kind: u8, input: &mut Input<'_>) {
         4 => {
             let place = Place { salt: [kind; 16], index: u32::from(kind), last: kind & 16 != 0 };
             (program::encrypt(), encrypt_params(&[kind; 32], &place), input.bytes(40).to_vec())
+        }
+        5 => {
+            let query = [f32::from(kind), 1.0, f32::from(input.byte()), 0.5];
+            let params = search_params(1 + input.below(5), input.below(70));
+            (program::searching(), params, search_input(shard(), &[&query]))
         }
         _ => {
             let hash = Digest(Decoder::embedded().expect("the decoder").hash());
@@ -115,10 +122,24 @@ fn other(kind: u8, input: &mut Input<'_>) {
     }
 }
 
+/// The snapshot of a small index.
+fn shard() -> &'static [u8] {
+    static SHARD: OnceLock<Vec<u8>> = OnceLock::new();
+    SHARD.get_or_init(|| {
+        let params = Params { metric: Metric::Dot, ..Params::default() };
+        let mut index = Index::new(params, 4, [0; 32]).expect("good parameters");
+        for n in 1..12u8 {
+            let vector = [f32::from(n), f32::from(n % 3), 0.5, 0.25];
+            index.insert([n; 32], &vector[..]).expect("a good vector");
+        }
+        index.to_bytes()
+    })
+}
+
 /// Whatever comes from another node is read by these; a piece under a key too.
 fn readers(params: &[u8], bytes: &[u8]) {
     drop((cipher_params(params), MatchInput::from_bytes(bytes), MatchOutput::from_bytes(bytes)));
-    drop(Flow::from_bytes(bytes));
+    drop((Flow::from_bytes(bytes), read_search_output(bytes, 1)));
     let key = DataKey::from_bytes([7; 32]);
     assert!(key.decrypt(bytes).is_err(), "nobody made this under the key");
 }

@@ -106,6 +106,33 @@ pub struct BenchArgs {
     pub curve: Vec<usize>,
 }
 
+/// A search.
+#[derive(Args, Debug, Clone)]
+pub struct SearchArgs {
+    /// An index that `vector build` wrote.
+    #[arg(long)]
+    pub index: PathBuf,
+    /// The queries: .fvecs or .npy (f32).
+    #[arg(long)]
+    pub query: PathBuf,
+    /// Neighbours asked for.
+    #[arg(short, default_value_t = 10)]
+    pub k: usize,
+    /// Candidates kept; 0 = the index's own number.
+    #[arg(long, default_value_t = 0)]
+    pub ef: usize,
+    /// Look at all rows instead of walking the graph.
+    #[arg(long)]
+    pub exact: bool,
+    /// Cut the index into so many shards and merge what each finds; every score is then computed anew,
+    /// and a sample looks for missed neighbours.
+    #[arg(long, conflicts_with = "exact", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub shards: Option<u32>,
+    /// Each shard is searched as a task by the network's nodes, which see it; needs a running node.
+    #[arg(long, conflicts_with = "exact")]
+    pub mesh: bool,
+}
+
 #[derive(Subcommand, Debug)]
 pub enum VectorCommand {
     /// Build an index of the rows of a file; a row's number is its id.
@@ -122,25 +149,9 @@ pub enum VectorCommand {
     },
     /// Find the nearest rows of each query.
     #[command(
-        after_help = "Example:\n  anthill vector search --index base.index --query query.npy -k 10"
+        after_help = "Examples:\n  anthill vector search --index base.index --query query.npy -k 10\n  anthill vector search --index base.index --query query.npy --shards 4 --mesh"
     )]
-    Search {
-        /// An index that `vector build` wrote.
-        #[arg(long)]
-        index: PathBuf,
-        /// The queries: .fvecs or .npy (f32).
-        #[arg(long)]
-        query: PathBuf,
-        /// Neighbours asked for.
-        #[arg(short, default_value_t = 10)]
-        k: usize,
-        /// Candidates kept; 0 = the index's own number.
-        #[arg(long, default_value_t = 0)]
-        ef: usize,
-        /// Look at all rows instead of walking the graph.
-        #[arg(long)]
-        exact: bool,
-    },
+    Search(SearchArgs),
     /// Measure: build time, memory, and queries per second with their recall.
     #[command(
         after_help = "Examples:\n  anthill vector bench --base base.npy --query query.npy --m 32 --efc 200 --ef 16,32,64 --json\n  anthill vector bench --base base.npy --query query.npy --curve 1000,10000,100000"

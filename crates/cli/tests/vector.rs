@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Dir, run};
+use common::{Dir, Node, run, until};
 use serde_json::Value;
 
 /// Seeded vectors around a few centres.
@@ -152,4 +152,37 @@ fn bad_files_and_questions_say_what_is_wrong() {
     std::fs::write(&index, &bytes[..bytes.len() - 5]).unwrap();
     ask("base.npy", "3", "the index snapshot is damaged");
     refused(2, &["bench", "--query", &path("base.npy")], "--base");
+}
+
+#[test]
+fn shards_find_the_same_here_and_on_the_mesh_and_every_score_is_checked() {
+    let dir = Dir::new("vector-mesh");
+    let path = |name: &str| dir.text(name);
+    std::fs::write(path("base.npy"), npy(&rows(900, 32, 0))).unwrap();
+    std::fs::write(path("query.npy"), npy(&rows(20, 32, 7))).unwrap();
+    let (index, query) = (path("a.index"), path("query.npy"));
+    json(&["build", "--base", &path("base.npy"), "--out", &index]);
+    let words = ["search", "--index", &index, "--query", &query, "--ef", "200"];
+    let whole = json(&words);
+    let local = json(&[&words[..], &["--shards", "3"]].concat());
+    assert_eq!(local["answers"], whole, "with so many candidates the graphs miss nothing");
+    let report = &local["search"];
+    assert_eq!((&report["shards"], &report["scores_checked"]), (&3.into(), &200.into()));
+    assert_eq!((&report["missed"], &report["tasks"]), (&0.into(), &serde_json::json!([])));
+
+    let founder = Node::up(dir.join("one"));
+    let _second = Node::joined(dir.join("two"), &founder.ticket());
+    until("both nodes are known", || {
+        (founder.json(&["status"])["nodes"].as_array()?.len() == 2).then_some(())
+    });
+    let mesh = founder.json(&[&["vector"], &words[..], &["--shards", "3", "--mesh"]].concat());
+    assert_eq!(mesh["answers"], whole);
+    assert_eq!(mesh["search"]["tasks"].as_array().unwrap().len(), 3);
+    assert!(!mesh["search"]["workers"].as_array().unwrap().is_empty());
+
+    let data = path("none");
+    let asked = ["--data", &data, "vector"];
+    run(&[&asked[..], &words, &["--mesh"]].concat()).fails(3, &["anthill up"]);
+    json(&["build", "--base", &path("base.npy"), "--out", &index, "--storage", "int8"]);
+    refused(2, &[&words[..], &["--shards", "2"]].concat(), "--storage f32-int8");
 }

@@ -3,6 +3,7 @@
 pub mod cipher;
 pub mod decode;
 pub mod matching;
+pub mod searching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -197,6 +198,7 @@ pub fn sandbox(models: &Models, keys: &KeyRing) -> Sandbox {
     sandbox.install(Arc::new(cipher::Encrypt(keys.clone())));
     sandbox.install(Arc::new(cipher::Decrypt(keys.clone())));
     sandbox.install(Arc::new(decode::DecodeStage));
+    sandbox.install(Arc::new(searching::Searching));
     sandbox
 }
 
@@ -239,6 +241,9 @@ pub fn foretell(models: &Models, id: &Cid, params: &[u8], input: &[u8]) -> Optio
             let (model, hash) = model()?;
             let cost = matching::MatchInput::from_bytes(input)?.cost(model);
             Foretold { cost, needs: Some(hash) }
+        }
+        id if *id == program::searching() => {
+            free(searching::SearchTask::read(params, input)?.cost())
         }
         id if *id == program::decode_stage() => {
             let (hash, stage) = decode::decode_stage_params(params)?;

@@ -38,6 +38,14 @@ pub mod program {
     /// Runs one stage of a decoder's layers.
     pub const DECODE_STAGE_NAME: &str = "anthill/program/decode-stage/1";
 
+    /// Finds the nearest items of a shard of a vector index.
+    pub const SEARCH_NAME: &str = "anthill/program/search/1";
+
+    /// Content id of the searching program.
+    pub fn searching() -> Cid {
+        Cid::of(SEARCH_NAME.as_bytes())
+    }
+
     /// Content id of the embedding program.
     pub fn embed() -> Cid {
         Cid::of(EMBED_NAME.as_bytes())

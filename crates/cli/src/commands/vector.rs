@@ -3,15 +3,16 @@
 mod bench;
 mod curve;
 pub mod files;
+mod mesh;
 
 use std::path::Path;
 use std::time::Instant;
 
 use anthill_types::Digest;
-use anthill_vector::{Index, ItemId, Metric, Params, Scratch, VectorError};
+use anthill_vector::{Answer, Index, ItemId, Metric, Params, Scratch, VectorError};
 
 use super::Context;
-use crate::args_vector::{BuildArgs, VectorCommand};
+use crate::args_vector::{BuildArgs, SearchArgs, VectorCommand};
 use crate::error::CliError;
 use crate::table::Table;
 use files::Matrix;
@@ -23,9 +24,7 @@ const NO_MODEL: [u8; 32] = [0; 32];
 pub fn run(context: &Context, what: &VectorCommand) -> Result<(), CliError> {
     match what {
         VectorCommand::Build { base, out, build } => build_file(context, base, out, build),
-        VectorCommand::Search { index, query, k, ef, exact } => {
-            search(context, index, query, (*k, *ef), *exact)
-        }
+        VectorCommand::Search(args) => search(context, args),
         VectorCommand::Bench(args) if args.curve.is_empty() => bench::run(context, args),
         VectorCommand::Bench(args) => curve::run(context, args),
     }
@@ -156,43 +155,68 @@ fn load(path: &Path) -> Result<Index, CliError> {
     Index::from_bytes(&bytes).map_err(of_file(path))
 }
 
-fn search(
-    context: &Context,
-    index_path: &Path,
-    query_path: &Path,
-    (k, ef): (usize, usize),
-    exact: bool,
-) -> Result<(), CliError> {
-    let index = load(index_path)?;
-    let queries = vectors(query_path, index.params().metric, None)?;
+fn search(context: &Context, args: &SearchArgs) -> Result<(), CliError> {
+    let index = load(&args.index)?;
+    let queries = vectors(&args.query, index.params().metric, None)?;
+    let (answers, report) = match args.shards.or(args.mesh.then_some(1)) {
+        Some(shards) => {
+            let (from, by) = ((args.index.as_path(), &index), (args.query.as_path(), &queries));
+            let found =
+                mesh::search(context, from, by, (args.k, args.ef), (shards as usize, args.mesh))?;
+            (found.answers, Some(found.report))
+        }
+        None => (search_here(&index, &queries, args)?, None),
+    };
+    let rows = answers.iter().enumerate().map(|(row, found)| {
+        let rows: Vec<u64> = found.iter().map(|(id, _)| row_of(id)).collect();
+        let scores: Vec<f32> = found.iter().map(|(_, score)| *score).collect();
+        serde_json::json!({ "query": row, "rows": rows, "scores": scores })
+    });
+    let rows: Vec<serde_json::Value> = rows.collect();
+    let value = match &report {
+        Some(report) => serde_json::json!({ "answers": rows, "search": report }),
+        None => serde_json::Value::Array(rows),
+    };
+    context.print(&value, || text(&answers, report.as_ref()));
+    Ok(())
+}
+
+fn search_here(
+    index: &Index,
+    queries: &Matrix<f32>,
+    args: &SearchArgs,
+) -> Result<Vec<Answer>, CliError> {
     let mut scratch = Scratch::default();
     let mut answers = Vec::new();
     for (row, query) in queries.rows().enumerate() {
-        let found = if exact {
-            index.exact(query, k)
+        let found = if args.exact {
+            index.exact(query, args.k)
         } else {
-            index.search_with(&mut scratch, query, k, ef)
+            index.search_with(&mut scratch, query, args.k, args.ef)
         };
-        answers.push(found.map_err(of_row(query_path, row))?);
+        answers.push(found.map_err(of_row(&args.query, row))?);
     }
-    let value: Vec<serde_json::Value> = answers
-        .iter()
-        .enumerate()
-        .map(|(row, found)| {
-            let rows: Vec<u64> = found.iter().map(|(id, _)| row_of(id)).collect();
-            let scores: Vec<f32> = found.iter().map(|(_, score)| *score).collect();
-            serde_json::json!({ "query": row, "rows": rows, "scores": scores })
-        })
-        .collect();
-    context.print(&value, || {
-        let mut table = Table::new(&["query", "place", "row", "score"]);
-        for (row, found) in answers.iter().enumerate() {
-            for (place, (id, score)) in found.iter().enumerate() {
-                let numbers = [row.to_string(), (place + 1).to_string(), row_of(id).to_string()];
-                table.row(numbers.into_iter().chain([format!("{score:.6}")]).collect());
-            }
+    Ok(answers)
+}
+
+fn text(answers: &[Answer], report: Option<&mesh::Report>) -> String {
+    let mut table = Table::new(&["query", "place", "row", "score"]);
+    for (row, found) in answers.iter().enumerate() {
+        for (place, (id, score)) in found.iter().enumerate() {
+            let numbers = [row.to_string(), (place + 1).to_string(), row_of(id).to_string()];
+            table.row(numbers.into_iter().chain([format!("{score:.6}")]).collect());
         }
-        table.render()
-    });
-    Ok(())
+    }
+    let Some(report) = report else { return table.render() };
+    table.render()
+        + &format!(
+            "{} shards, {} tasks by {} nodes; {} scores computed anew and equal, {} drawn items \
+             looked at, {} neighbours missed\n",
+            report.shards,
+            report.tasks.len(),
+            report.workers.len(),
+            report.scores_checked,
+            report.sampled,
+            report.missed
+        )
 }

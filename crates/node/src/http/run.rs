@@ -51,7 +51,7 @@ pub struct RunReply {
 }
 
 /// The programs that may be named.
-pub const PROGRAMS: [&str; 8] = [
+pub const PROGRAMS: [&str; 9] = [
     program::EMBED_NAME,
     program::NOOP_NAME,
     program::MATCH_NAME,
@@ -60,6 +60,7 @@ pub const PROGRAMS: [&str; 8] = [
     program::ENCRYPT_NAME,
     program::DECRYPT_NAME,
     program::DECODE_STAGE_NAME,
+    program::SEARCH_NAME,
 ];
 
 /// Runs a built-in program: on this node, or as a task whose result is accepted by the network.
