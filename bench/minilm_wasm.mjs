@@ -2,7 +2,7 @@
 // on the same texts where that package and an ONNX model are given.
 //
 // usage: node bench/minilm_wasm.mjs MODULE.wasm MODEL_DIR TEXTS [MODEL.onnx TOKENS.json]
-//   MODULE.wasm  target/wasm/wasm32-unknown-unknown/release/anthill_wasm_check.wasm (cargo xtask wasm)
+//   MODULE.wasm  target/wasm-simd/wasm32-unknown-unknown/release/anthill_wasm_check.wasm (cargo xtask wasm)
 //   MODEL_DIR    folder with model.safetensors and tokenizer.json
 //   MODEL.onnx   made by bench/minilm_onnx.py; wants: npm install onnxruntime-web@1.30.0
 //   TOKENS.json  the texts' token ids, by bench/minilm.py --tokens: the peer's tokenising is not counted
@@ -10,44 +10,22 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { open, pack, timed } from "../xtask/wasm-check/module.mjs";
 
 const [ENCODER, ENCODER_INT8] = [7, 8];
 const [file, folder, list, onnx, tokens] = process.argv.slice(2);
 const texts = readFileSync(list, "utf8").split("\n").filter((line) => line.trim());
-const { exports } = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(file)), {});
+const call = open(file);
 const files = ["model.safetensors", "tokenizer.json"].map((name) => readFileSync(join(folder, name)));
-
-function pack(kind, parts) {
-  const lengths = parts.map((part) => {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32LE(part.length);
-    return bytes;
-  });
-  return Buffer.concat([Buffer.from([kind]), ...parts.flatMap((part, n) => [lengths[n], part])]);
-}
-
-function call(request) {
-  const at = exports.anthill_request(request.length) >>> 0;
-  new Uint8Array(exports.memory.buffer).set(request, at);
-  const length = exports.anthill_call() >>> 0;
-  const start = exports.anthill_answer() >>> 0;
-  return new Uint8Array(exports.memory.buffer).slice(start, start + length);
-}
-
-function seconds(work) {
-  const began = process.cpuUsage();
-  work();
-  const used = process.cpuUsage(began);
-  return (used.user + used.system) / 1e6;
-}
 
 const vectors = {};
 for (const [name, kind] of [["f32", ENCODER], ["int8", ENCODER_INT8]]) {
   const ask = (some) => call(pack(kind, [...files, ...some.map((text) => Buffer.from(text))]));
   ask(texts.slice(0, 8));
   // Loading the model is taken off: the same call without texts.
-  const empty = seconds(() => ask([]));
-  const all = seconds(() => { vectors[name] = ask(texts); });
+  const [, empty] = timed(() => ask([]));
+  const [made, all] = timed(() => ask(texts));
+  vectors[name] = made;
   console.log(`anthill ${name}: ${(texts.length / (all - empty)).toFixed(1)} sentences per CPU-second, one by one`);
 }
 
@@ -74,6 +52,7 @@ if (onnx) {
   const used = process.cpuUsage(began);
   const rate = texts.length / ((used.user + used.system) / 1e6);
   console.log(`onnxruntime-web: ${rate.toFixed(1)} sentences per CPU-second, one by one; least cosine to it ${least.toFixed(7)}`);
+  if (least < 0.99999) throw new Error("the vectors differ from onnxruntime-web's");
 }
 
 /// Cosine of the mean of the peer's token vectors and our vector.

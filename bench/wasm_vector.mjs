@@ -1,12 +1,12 @@
 // Vector search in Node against the native program, on the same vectors with one thread each:
-//   tools/wasm-toolchain.sh                       (once)
-//   RUSTFLAGS="-C target-feature=+simd128" cargo build --release --target wasm32-unknown-unknown \
-//     --target-dir target/wasm-simd --package anthill-wasm-check --lib
 //   node bench/wasm_vector.mjs MODULE.wasm base.npy query.npy [rows] [target/release/anthill]
+// MODULE.wasm is target/wasm-simd/wasm32-unknown-unknown/release/anthill_wasm_check.wasm (cargo xtask wasm).
 // Searches are timed as the difference between 5 rounds and 1 of all queries, so that building is
-// left out. Prints queries per second of both and their ratio, with the recall of the native run.
+// left out. Prints queries per second of both and their ratio, with the recall of the native run;
+// fails when the graphs differ.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { open, pack, timed } from "../xtask/wasm-check/module.mjs";
 
 const [file, base, query, rows = "20000", program = "target/release/anthill"] = process.argv.slice(2);
 const [M, EFC, K, EF, ROUNDS] = [32, 200, 10, 64, 5];
@@ -21,35 +21,19 @@ function npy(path) {
   return { dims, values: bytes.subarray(10 + length) };
 }
 
-function pack(kind, parts) {
-  const all = [Buffer.from([kind])];
-  for (const part of parts) {
-    const length = Buffer.alloc(4);
-    length.writeUInt32LE(part.length);
-    all.push(length, part);
-  }
-  return Buffer.concat(all);
-}
-
 const vectors = npy(base);
 const asked = npy(query);
 const limited = vectors.values.subarray(0, Number(rows) * vectors.dims * 4);
-const module = new WebAssembly.Module(readFileSync(file));
 
 // CPU seconds of one call, and the digest that it answers with.
 function call(storage, rounds) {
-  const { exports } = new WebAssembly.Instance(module, {});
   const numbers = Buffer.from(new Uint32Array([vectors.dims, M, EFC, K, EF, storage, rounds]).buffer);
   const request = pack(16, [numbers, limited, asked.values]);
-  const at = exports.anthill_request(request.length) >>> 0;
-  new Uint8Array(exports.memory.buffer).set(request, at);
-  const began = process.cpuUsage();
-  const length = exports.anthill_call() >>> 0;
-  const used = process.cpuUsage(began);
-  const start = exports.anthill_answer() >>> 0;
-  const answer = Buffer.from(exports.memory.buffer, start, length);
+  const ask = open(file);
+  const [made, seconds] = timed(() => ask(request));
+  const answer = Buffer.from(made);
   if (answer.subarray(0, 6).toString() === "error:") throw new Error(answer.toString());
-  return { seconds: (used.user + used.system) / 1e6, digest: answer.toString("hex", 0, 32) };
+  return { seconds, digest: answer.toString("hex", 0, 32) };
 }
 
 const queries = asked.values.length / 4 / asked.dims;
@@ -62,10 +46,10 @@ for (const [storage, name] of [[0, "f32-int8"], [1, "f32"], [2, "int8"]]) {
       "--metric", "dot", "--storage", name, "--ef", String(EF), "--rounds", String(ROUNDS), "--json"]),
   );
   const { qps, recall } = native.results[0];
-  const equal = native.digest === once.digest ? "equal graphs" : "DIFFERENT graphs";
+  if (native.digest !== once.digest) throw new Error(`${name}: the graphs differ`);
   console.log(
     `${name}: wasm ${wasm.toFixed(0)}/s, native ${qps.toFixed(0)}/s, ratio ${(wasm / qps).toFixed(2)}, ` +
-      `recall ${recall.toFixed(4)}, ${equal}; build ${(once.seconds - queries / wasm).toFixed(1)} s and ` +
+      `recall ${recall.toFixed(4)}, equal graphs; build ${(once.seconds - queries / wasm).toFixed(1)} s and ` +
       `${native.build_seconds.toFixed(1)} s`,
   );
 }

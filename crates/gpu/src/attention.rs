@@ -5,7 +5,7 @@ use crate::error::{at_most, check_len, finite, nonzero, word};
 use crate::{Approximate, GpuError, Kernel};
 
 pub(crate) const ATTENTION: Kernel =
-    Kernel::new("attention", include_str!("shaders/attention.wgsl"));
+    Kernel::new("attention", &[include_str!("shaders/attention.wgsl")]);
 
 /// Queries of a workgroup.
 const TILE: usize = 32;

@@ -4,8 +4,9 @@ use crate::device::Device;
 use crate::error::{check_len, finite, nonzero, word};
 use crate::{Approximate, GpuError, Kernel};
 
-pub(crate) const MAP: Kernel = Kernel::new("elementwise", include_str!("shaders/elementwise.wgsl"));
-pub(crate) const REDUCE: Kernel = Kernel::new("reduce", include_str!("shaders/reduce.wgsl"));
+pub(crate) const MAP: Kernel =
+    Kernel::new("elementwise", &[include_str!("shaders/elementwise.wgsl")]);
+pub(crate) const REDUCE: Kernel = Kernel::new("reduce", &[include_str!("shaders/reduce.wgsl")]);
 
 /// Invocations of a workgroup of the map.
 const LANES: usize = 64;

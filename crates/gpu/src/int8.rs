@@ -5,7 +5,7 @@ use crate::error::{at_most, check_len, nonzero, word};
 use crate::{Buffer, GpuError, Kernel};
 
 pub(crate) const GEMM: Kernel =
-    Kernel::with_dot4("int8_gemm", include_str!("shaders/int8_gemm.wgsl"));
+    Kernel::with_dot4("int8_gemm", &[include_str!("shaders/int8_gemm.wgsl")]);
 
 /// Longest row: one more, and 128 x 128 in every place would leave i32.
 pub const MAX_INNER: usize = 131_071;

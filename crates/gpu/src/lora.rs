@@ -6,7 +6,7 @@ use crate::matmul::{self, Matrix};
 use crate::{Approximate, Buffer, GpuError, Kernel};
 
 pub(crate) const ADD_SCALED: Kernel =
-    Kernel::new("add_scaled_product", include_str!("shaders/add_scaled_product.wgsl"));
+    Kernel::new("add_scaled_product", &[include_str!("shaders/add_scaled_product.wgsl")]);
 
 /// Invocations of a workgroup.
 const LANES: usize = 64;

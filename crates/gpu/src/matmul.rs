@@ -4,11 +4,18 @@ use crate::device::Device;
 use crate::error::{check_len, finite, nonzero, word};
 use crate::{Approximate, Buffer, GpuError, Kernel};
 
-pub(crate) const MATMUL: Kernel = Kernel::new("matmul", include_str!("shaders/matmul.wgsl"));
-pub(crate) const THIN: Kernel =
-    Kernel::new("thin_matmul", include_str!("shaders/thin_matmul.wgsl"));
-pub(crate) const PINNED: Kernel =
-    Kernel::new("pinned_matmul", include_str!("shaders/pinned_matmul.wgsl"));
+pub(crate) const MATMUL: Kernel = Kernel::new(
+    "matmul",
+    &[include_str!("shaders/matrices.wgsl"), include_str!("shaders/matmul.wgsl")],
+);
+pub(crate) const THIN: Kernel = Kernel::new(
+    "thin_matmul",
+    &[include_str!("shaders/matrices.wgsl"), include_str!("shaders/thin_matmul.wgsl")],
+);
+pub(crate) const PINNED: Kernel = Kernel::new(
+    "pinned_matmul",
+    &[include_str!("shaders/matrices.wgsl"), include_str!("shaders/pinned_matmul.wgsl")],
+);
 
 /// Outputs of a workgroup of the tiled kernel in each direction.
 const TILE: usize = 64;

@@ -5,11 +5,15 @@ use crate::error::{at_most, check_len, nonzero, word};
 use crate::int8::{MAX_INNER, pack};
 use crate::{Buffer, GpuError, Kernel};
 
-pub(crate) const DOTS: Kernel =
-    Kernel::with_dot4("int8_scores", include_str!("shaders/int8_scores.wgsl"));
-pub(crate) const HAMMING: Kernel =
-    Kernel::new("hamming_scores", include_str!("shaders/hamming_scores.wgsl"));
-pub(crate) const TOP_K: Kernel = Kernel::new("top_k", include_str!("shaders/top_k.wgsl"));
+pub(crate) const DOTS: Kernel = Kernel::with_dot4(
+    "int8_scores",
+    &[include_str!("shaders/int8_scores.wgsl"), include_str!("shaders/scores.wgsl")],
+);
+pub(crate) const HAMMING: Kernel = Kernel::new(
+    "hamming_scores",
+    &[include_str!("shaders/hamming_scores.wgsl"), include_str!("shaders/scores.wgsl")],
+);
+pub(crate) const TOP_K: Kernel = Kernel::new("top_k", &[include_str!("shaders/top_k.wgsl")]);
 
 /// Most rows that a search returns: half of what a workgroup sorts, so that every pass shrinks its input.
 pub const MAX_KEPT: usize = 512;

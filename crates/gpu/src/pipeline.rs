@@ -16,19 +16,19 @@ pub(crate) const DOT4_PLAIN: &str = include_str!("shaders/dot4_plain.wgsl");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kernel {
     name: &'static str,
-    source: &'static str,
+    parts: &'static [&'static str],
     dot4: bool,
 }
 
 impl Kernel {
-    /// A kernel from its text.
-    pub const fn new(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, dot4: false }
+    /// A kernel from the parts of its text: several kernels may share one.
+    pub const fn new(name: &'static str, parts: &'static [&'static str]) -> Self {
+        Self { name, parts, dot4: false }
     }
 
     /// A kernel that calls `dot4(u32, u32) -> i32`, of which the device has the form that fits.
-    pub const fn with_dot4(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, dot4: true }
+    pub const fn with_dot4(name: &'static str, parts: &'static [&'static str]) -> Self {
+        Self { name, parts, dot4: true }
     }
 
     /// The kernel's name.
@@ -39,18 +39,19 @@ impl Kernel {
     /// Every text that a device may compile for this kernel, with a name for each.
     pub fn variants(&self) -> Vec<(String, String)> {
         if !self.dot4 {
-            return vec![(self.name.to_string(), self.source.to_string())];
+            return vec![(self.name.to_string(), self.parts.concat())];
         }
         let form = |suffix: &str, packed| (format!("{}_{suffix}", self.name), self.text(packed));
         vec![form("packed", true), form("plain", false)]
     }
 
     fn text(&self, packed: bool) -> String {
-        match (self.dot4, packed) {
-            (false, _) => self.source.to_string(),
-            (true, true) => format!("{DOT4_PACKED}{}", self.source),
-            (true, false) => format!("{DOT4_PLAIN}{}", self.source),
-        }
+        let dot4 = match (self.dot4, packed) {
+            (false, _) => "",
+            (true, true) => DOT4_PACKED,
+            (true, false) => DOT4_PLAIN,
+        };
+        [&[dot4], self.parts].concat().concat()
     }
 }
 

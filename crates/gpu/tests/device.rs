@@ -10,13 +10,13 @@ use common::{Random, open};
 
 const DOUBLE: Kernel = Kernel::new(
     "double",
-    "struct S { count: u32 }
+    &["struct S { count: u32 }
      @group(0) @binding(0) var<uniform> s: S;
      @group(0) @binding(1) var<storage, read_write> x: array<u32>;
      @compute @workgroup_size(64)
      fn main(@builtin(global_invocation_id) id: vec3<u32>) {
          if id.x < s.count { x[id.x] = x[id.x] * 2u; }
-     }",
+     }"],
 );
 
 #[test]
@@ -146,7 +146,7 @@ fn a_kernel_of_ones_own_runs_in_order_and_is_compiled_once() {
 #[test]
 fn errors_of_the_driver_are_values() {
     let device = open(&Options::default());
-    let broken = Kernel::new("broken", "fn main() { let x: u32 = 1.5; }");
+    let broken = Kernel::new("broken", &["fn main() { let x: u32 = 1.5; }"]);
     let buffer = device.upload(&[1_u32]).unwrap();
     let grid = device.limits().line(1).unwrap();
     let error = device.run(&broken, &[1], &[&buffer], grid).unwrap_err();

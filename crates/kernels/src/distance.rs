@@ -9,7 +9,8 @@
 
 use crate::Backend;
 use crate::dispatch::dispatch;
-use crate::reduce::{LANES, dot};
+use crate::lanes::prefetch_line;
+use crate::reduce::{LANES, dot, fold};
 
 /// What is added to a signed 8-bit value to store it as a code.
 pub const CODE_ZERO: i32 = 128;
@@ -17,19 +18,6 @@ pub const CODE_ZERO: i32 = 128;
 const SIDE_BY_SIDE: usize = 4;
 /// Bytes of a cache line on all machines that we run on.
 const CACHE_LINE: usize = 64;
-
-/// The tree of [`crate::reduce`]: lane `i` takes lane `i + 16`, then `i + 8`, down to one.
-#[inline(always)]
-fn fold(mut lanes: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
 
 /// Adds `term(query value, row value)` into the lanes.
 #[inline(always)]
@@ -290,18 +278,10 @@ mod vnni {
 /// Asks the processor to bring a row into its cache; changes nothing else.
 #[inline(always)]
 pub fn prefetch<T>(row: &[T]) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let start = row.as_ptr().cast::<i8>();
-        for at in (0..size_of_val(row)).step_by(CACHE_LINE) {
-            // SAFETY: a prefetch reads nothing that the program sees and faults on no address; this
-            // one is inside the row.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(at)) };
-        }
+    let start = row.as_ptr().cast::<u8>();
+    for at in (0..size_of_val(row)).step_by(CACHE_LINE) {
+        prefetch_line(start.wrapping_add(at));
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (row, CACHE_LINE);
 }
 
 /// The positions of the `k` highest scores, best first, equal scores by ascending position. Scores

@@ -3,7 +3,7 @@
 use crate::dispatch::dispatch;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
-use crate::lanes::{Baseline, Lanes};
+use crate::lanes::{Baseline, Lanes, prefetch_line};
 use crate::{KernelError, check_len};
 
 /// Columns of one panel.
@@ -114,7 +114,7 @@ unsafe fn tile<L: Lanes, const R: usize, const P: usize>(
         let mut sums = [[L::splat(0.0); P]; R];
         for p in 0..inner {
             for panel in panels {
-                L::prefetch(panel.as_ptr().wrapping_add(p + AHEAD));
+                prefetch_line(panel.as_ptr().wrapping_add(p + AHEAD));
             }
             let b: [L; P] = std::array::from_fn(|i| L::load(panels[i].get_unchecked(p)));
             for r in 0..R {

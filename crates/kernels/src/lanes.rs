@@ -18,18 +18,18 @@ pub(crate) trait Lanes: Copy {
 
     /// `self + other`.
     unsafe fn add(self, other: Self) -> Self;
+}
 
-    /// Asks for the cache line at an address, which need not be one that may be read.
-    #[inline(always)]
-    fn prefetch(address: *const [f32; 16]) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: SSE is part of x86-64, and a prefetch of any address has no effect but on caches.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = address;
+/// Asks for the cache line at an address, which need not be one that may be read.
+#[inline(always)]
+pub(crate) fn prefetch_line<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of x86-64, and a prefetch of any address has no effect but on caches.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 /// Implements [`Lanes`] over `$count` registers of one type.

@@ -20,6 +20,8 @@ pub mod int8;
 mod lanes;
 pub mod nonlinear;
 pub mod norm;
+pub mod parallel;
+pub mod pull;
 pub mod reduce;
 pub mod testing;
 

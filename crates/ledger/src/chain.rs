@@ -15,9 +15,10 @@ use anthill_types::{
 
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::execute::{self, BlockInput, Executed, Mode};
-use crate::parallel::{self, Parallel, Sequential};
+use crate::parallel;
 use crate::state::State;
 use crate::state_tree::{StateProof, StateTree, WriteSet};
+use crate::{Parallel, Sequential};
 use crate::{conservation, genesis, undo};
 
 const BLOCKS: &[u8] = b"\x01block/";

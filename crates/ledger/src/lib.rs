@@ -44,10 +44,10 @@ pub mod tasks;
 mod undo;
 pub mod validators;
 
+pub use anthill_kernels::parallel::{Parallel, Sequential};
 pub use chain::{Ledger, Retention, block_hash};
 pub use error::{BlockError, LedgerError, TransactionError};
 pub use execute::{BlockInput, Executed};
 pub use mempool::{Mempool, MempoolError};
-pub use parallel::{Parallel, Sequential};
 pub use state::State;
 pub use state_tree::{StateProof, StateTree, WriteSet};

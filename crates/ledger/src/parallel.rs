@@ -2,29 +2,13 @@
 
 use std::sync::OnceLock;
 
+use anthill_kernels::parallel::{Parallel, Sequential};
 use anthill_types::{Digest, GenesisHash, SignedTransaction};
 
 use crate::execute;
 
 /// Fewer signatures are checked on the caller's thread.
 const FEW: usize = 8;
-
-/// Runs jobs, on as many threads as it has. The ledger starts none of its own; what the jobs do does
-/// not depend on the order in which they run.
-pub trait Parallel: Send + Sync {
-    /// Calls `job` with each number from 0 to `count` - 1, once, and returns when all are done.
-    fn run(&self, count: usize, job: &(dyn Fn(usize) + Sync));
-}
-
-/// One job after the other, on the caller's thread.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sequential;
-
-impl Parallel for Sequential {
-    fn run(&self, count: usize, job: &(dyn Fn(usize) + Sync)) {
-        (0..count).for_each(job);
-    }
-}
 
 /// The id of each transaction, and whether its signature is right; `is_known` tells of those that
 /// were checked before.

@@ -13,9 +13,9 @@ use anthill_identity::{DataKey, Entropy, KeyPair, SealKey, Zeroizing, open, seal
 use anthill_types::ids::{from_hex, to_hex};
 use anthill_types::task::program;
 use anthill_types::{AccountId, Digest, GenesisHash, NodeKey, TaskSpec};
+use data_encoding::BASE64;
 use thiserror::Error;
 
-use crate::base64;
 use crate::home::{Home, HomeError};
 use crate::programs::cipher::cipher_params;
 
@@ -164,7 +164,7 @@ impl KeyRing {
         nodes.insert(*to);
         let lines: Vec<String> = nodes.iter().map(|n| format!("{n}\n")).collect();
         self.0.write_secret(&self.sealed_file(name), lines.concat().as_bytes())?;
-        Ok(format!("{PREFIX}:{name}:{}", base64::encode(&sealed)))
+        Ok(format!("{PREFIX}:{name}:{}", BASE64.encode(&sealed)))
     }
 
     fn sealed_file(&self, name: &str) -> PathBuf {
@@ -217,7 +217,7 @@ impl KeyRing {
             return Err(refuse("it does not look like one"));
         };
         self.file(name)?;
-        let sealed = base64::decode(sealed).ok_or_else(|| refuse("it is not whole"))?;
+        let sealed = BASE64.decode(sealed.as_bytes()).map_err(|_| refuse("it is not whole"))?;
         let secret = open(&SealKey::of(node), INFO, &belongs(name, &own, genesis), &sealed);
         let secret = secret.map_err(|_| refuse("it is for another node or network, or altered"))?;
         let secret = <[u8; 32]>::try_from(&secret[..]).map_err(|_| refuse("it holds no key"))?;

@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
-pub mod base64;
 pub mod calibrate;
 pub mod config;
 pub mod documents;

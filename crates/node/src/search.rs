@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anthill_learn::{MiniLm, StaticModel};
+use anthill_learn::{MiniLm, Precision, StaticModel};
 use anthill_store::files::write_whole;
 use anthill_types::Digest;
 use anthill_vector::Index;
@@ -98,13 +98,23 @@ pub fn load_models(home: &Home) -> Result<Models, NodeError> {
 /// # Errors
 /// A file is missing, or is not the pinned one.
 pub fn load_minilm(folder: &Path) -> Result<MiniLm, NodeError> {
+    load_minilm_in(folder, Precision::Float)
+}
+
+/// The same with its linear layers in the given precision.
+///
+/// # Errors
+/// As [`load_minilm`]; or the weights cannot be placed.
+pub fn load_minilm_in(folder: &Path, precision: Precision<'_>) -> Result<MiniLm, NodeError> {
     let fail = |reason: String| NodeError::Model { name: "minilm".into(), reason };
     let read = |name: &str| {
         let path = folder.join(name);
-        std::fs::read(&path).map_err(|e| fail(format!("{}: {e}", path.display())))
+        let hint =
+            "fetch the model with `anthill model pull minilm`, or name the folder that has it";
+        std::fs::read(&path).map_err(|e| fail(format!("{}: {e}; {hint}", path.display())))
     };
-    MiniLm::from_bytes(&read("model.safetensors")?, &read("tokenizer.json")?)
-        .map_err(|e| fail(e.to_string()))
+    let (weights, tokenizer) = (read("model.safetensors")?, read("tokenizer.json")?);
+    MiniLm::with_precision(&weights, &tokenizer, precision).map_err(|e| fail(e.to_string()))
 }
 
 /// Copies the full encoder's two files into a data folder. The weights come last: a folder without

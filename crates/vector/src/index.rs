@@ -277,8 +277,7 @@ impl Index {
         k: usize,
         ef: usize,
     ) -> Result<Answer, VectorError> {
-        let query = prepare(&self.store, query)?;
-        self.check_count(k)?;
+        let query = question(&self.store, self.len(), query, k)?;
         Ok(ask::search(&self.store, scratch, &query, k, ef))
     }
 
@@ -291,22 +290,13 @@ impl Index {
     }
 
     fn exact_input(&self, query: Input<'_>, k: usize) -> Result<Answer, VectorError> {
-        let query = prepare(&self.store, query)?;
-        self.check_count(k)?;
+        let query = question(&self.store, self.len(), query, k)?;
         let all: Vec<u32> =
             (0..self.store.slots() as u32).filter(|n| self.store.alive(*n)).collect();
         Ok(ask::scan(&self.store, &query, &all, k))
     }
 
     /// Refuses to look for more than there is.
-    fn check_count(&self, k: usize) -> Result<(), VectorError> {
-        match self.len() {
-            0 => Err(VectorError::Empty),
-            items if k > items => Err(VectorError::TooMany { k, items }),
-            _ => Ok(()),
-        }
-    }
-
     /// Score of an item for a query, if it is there: what [`Self::search`] would say of it.
     ///
     /// # Errors
@@ -380,6 +370,21 @@ pub(crate) fn check(store: &impl Source, input: Input<'_>) -> Result<(), VectorE
         Metric::Cosine if (norm - 1.0).abs() > UNIT_TOLERANCE => Err(VectorError::NotUnit { norm }),
         _ if norm > MAX_NORM => Err(VectorError::TooLong { norm }),
         _ => Ok(()),
+    }
+}
+
+/// Checks a question for `k` of so many items.
+pub(crate) fn question(
+    source: &impl Source,
+    items: usize,
+    query: Input<'_>,
+    k: usize,
+) -> Result<Query, VectorError> {
+    let query = prepare(source, query)?;
+    match items {
+        0 => Err(VectorError::Empty),
+        items if k > items => Err(VectorError::TooMany { k, items }),
+        _ => Ok(query),
     }
 }
 

@@ -4,7 +4,7 @@ use anthill_kernels::distance::view;
 use anthill_merkle::rfc9162::{Sha256Tree, TreeHasher};
 
 use crate::graph::level_of;
-use crate::index::prepare;
+use crate::index::question;
 use crate::search::Scratch;
 use crate::snapshot::{Head, SUM, corrupt};
 use crate::space::{Factors, Source};
@@ -119,12 +119,8 @@ impl<'a> View<'a> {
         k: usize,
         ef: usize,
     ) -> Result<Answer, VectorError> {
-        let query = prepare(self, query)?;
-        match self.alive {
-            0 => Err(VectorError::Empty),
-            items if k > items => Err(VectorError::TooMany { k, items }),
-            _ => Ok(ask::search(self, scratch, &query, k, ef)),
-        }
+        let query = question(self, self.alive, query, k)?;
+        Ok(ask::search(self, scratch, &query, k, ef))
     }
 }
 

@@ -5,12 +5,13 @@ use std::path::Path;
 use super::metadata::{Metadata, Package};
 
 /// Layer of each crate; a crate depends only on lower ones.
-const LAYERS: [(&str, u8); 19] = [
+const LAYERS: [(&str, u8); 20] = [
     ("anthill-types", 0),
     ("anthill-merkle", 0),
     ("anthill-identity", 0),
     ("anthill-store", 0),
     ("anthill-kernels", 1),
+    ("anthill-focus", 1),
     ("anthill-vector", 1),
     ("anthill-learn", 1),
     ("anthill-sandbox", 1),
@@ -28,7 +29,8 @@ const LAYERS: [(&str, u8); 19] = [
 ];
 
 /// Allowed edges inside a layer.
-const SIDEWAYS: [(&str, &str); 15] = [
+const SIDEWAYS: [(&str, &str); 16] = [
+    ("anthill-focus", "anthill-kernels"),
     ("anthill-vector", "anthill-kernels"),
     ("anthill-learn", "anthill-kernels"),
     ("anthill-learn", "anthill-vector"),

@@ -1,12 +1,13 @@
 //! `embed`: vectors of the lines of a file, with a hash that every machine must give.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anthill_kernels::Backend;
 use anthill_learn::{EmbedError, Embedder, MiniLm, Precision, StaticModel};
+use anthill_node::search::load_minilm_in;
 use anthill_types::{Digest, hash, ids};
 use serde::Serialize;
 
@@ -197,28 +198,17 @@ fn load(context: &Context, args: &EmbedArgs, place: &Place) -> Result<MiniLm, Cl
         Some(folder) => folder.clone(),
         None => context.home.models().join("minilm"),
     };
-    let read = |name: &str| {
-        let path: PathBuf = folder.join(name);
-        std::fs::read(&path).map_err(|error| {
-            CliError::Failed(format!(
-                "{}: {error}; fetch the model with `anthill model pull minilm` or name its folder \
-                 with --weights",
-                path.display()
-            ))
-        })
-    };
-    let (weights, tokenizer) = (read("model.safetensors")?, read("tokenizer.json")?);
-    let with = |precision| MiniLm::with_precision(&weights, &tokenizer, precision);
+    let load = |precision| load_minilm_in(&folder, precision);
     let model = match place {
-        Place::Processor(_) if args.int8 => with(Precision::int8()),
-        Place::Processor(_) => with(Precision::Float),
+        Place::Processor(_) if args.int8 => load(Precision::int8()),
+        Place::Processor(_) => load(Precision::Float),
         #[cfg(feature = "gpu")]
-        Place::Graphics(device) => with(Precision::Int8(&|values, inner, columns| {
+        Place::Graphics(device) => load(Precision::Int8(&|values, inner, columns| {
             let placed = anthill_gpu::Int8Weights::upload(device, values, columns, inner);
             Ok(Box::new(OnGraphics(placed.map_err(|e| e.to_string())?)))
         })),
     };
-    model.map_err(|e| CliError::Failed(format!("{}: {e}", folder.display())))
+    Ok(model?)
 }
 
 /// Embeds the lines on some threads, each taking the next batch; the order of the vectors is that of

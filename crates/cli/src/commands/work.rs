@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anthill_node::base64;
 use anthill_node::http::run::{RunReply, RunRequest};
 use anthill_node::keyring::KeyRing;
 use anthill_node::programs::matching::{MatchInput, MatchOutput, Placed};
@@ -14,6 +13,7 @@ use anthill_node::sandbox::{Sandbox, codec};
 use anthill_node::search::load_models;
 use anthill_types::task::program;
 use anthill_types::{Cid, Digest};
+use data_encoding::BASE64;
 use serde::Serialize;
 
 use super::Context;
@@ -64,12 +64,12 @@ impl Runner {
         if let Some(client) = &self.mesh {
             let request = RunRequest {
                 program: name.into(),
-                params: base64::encode(params),
-                input: base64::encode(input),
+                params: BASE64.encode(params),
+                input: BASE64.encode(input),
                 mesh: true,
             };
             let reply: RunReply = client.post("/v1/run", &request)?;
-            let output = reply.output.as_deref().and_then(base64::decode);
+            let output = reply.output.and_then(|text| BASE64.decode(text.as_bytes()).ok());
             let output = output.ok_or_else(|| fault(&reply.fault.unwrap_or_default()))?;
             return Ok(Ran { output, task: reply.task, workers: reply.workers });
         }

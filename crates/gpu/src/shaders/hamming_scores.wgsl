@@ -1,28 +1,5 @@
-// scores[i] = minus the number of bits in which the query and row i differ, so that near is high.
-
-struct Shape {
-    rows: u32,
-    words: u32,
+// Words of bits: minus the number in which they differ, so that near is high.
+fn near(x: u32, y: u32) -> i32 {
+    return -i32(countOneBits(x ^ y));
 }
 
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> query: array<u32>;
-@group(0) @binding(2) var<storage, read> rows: array<u32>;
-@group(0) @binding(3) var<storage, read_write> scores: array<i32>;
-
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = (group.y * groups.x + group.x) * 64u + lane;
-    if row >= shape.rows {
-        return;
-    }
-    var differing = 0u;
-    for (var p = 0u; p < shape.words; p++) {
-        differing += countOneBits(query[p] ^ rows[row * shape.words + p]);
-    }
-    scores[row] = -i32(differing);
-}

@@ -1,16 +1,5 @@
 // c = a b in f32, a of m x k and b of k x n, row-major. The order of the sum is the compiler's.
 
-struct Shape {
-    m: u32,
-    k: u32,
-    n: u32,
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-
 // A workgroup makes 64 x 64 outputs, an invocation 4 x 4, in steps of 16.
 const TILE = 64u;
 const DEPTH = 16u;

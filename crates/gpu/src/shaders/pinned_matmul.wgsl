@@ -1,17 +1,6 @@
 // c = a b in f32, one invocation for each output, the sum in the order of the inner dimension. An
 // experiment (docs/GPU.md): WGSL cannot forbid a compiler to fuse the product with the sum.
 
-struct Shape {
-    m: u32,
-    k: u32,
-    n: u32,
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

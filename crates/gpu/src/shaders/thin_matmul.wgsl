@@ -2,17 +2,6 @@
 // neighbours side by side. A workgroup makes 32 columns of one row; the inner dimension is dealt out to 8
 // slices, whose sums are added at the end.
 
-struct Shape {
-    m: u32,
-    k: u32,
-    n: u32,
-}
-
-@group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-
 const COLUMNS = 32u;
 const SLICES = 8u;
 

@@ -16,13 +16,13 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use data_encoding::BASE64;
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::error::some_whole;
 use super::{ApiError, App, openai};
-use crate::base64;
 use crate::mesh::{self, Done, Pending, Work};
 use crate::parts::{Load, balanced};
 use crate::programs::{
@@ -372,7 +372,7 @@ impl Batch {
             }
             let embedding = if self.as_base64 {
                 let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-                serde_json::json!(base64::encode(&bytes))
+                serde_json::json!(BASE64.encode(&bytes))
             } else {
                 serde_json::json!(vector)
             };

@@ -6,10 +6,10 @@ use anthill_types::task::program;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::{ApiError, App};
-use crate::base64;
 use crate::mesh::{self, Work};
 use crate::programs::foretell;
 
@@ -88,7 +88,7 @@ pub async fn run(
         Fault::OutputLimit => "output_limit",
     });
     Ok(Json(RunReply {
-        output: done.result.ok().map(|bytes| base64::encode(&bytes)),
+        output: done.result.ok().map(|bytes| BASE64.encode(&bytes)),
         fault: fault.map(str::to_string),
         cost: done.cost,
         task: done.task.map(|t| t.to_string()),
@@ -104,8 +104,9 @@ fn work(app: &App, request: &RunRequest) -> Result<Work, ApiError> {
             .with_code("program_not_found"));
     }
     let bytes = |name: &str, text: &str| {
-        base64::decode(text)
-            .ok_or_else(|| ApiError::bad(format!("{name} is not base64 (RFC 4648)")))
+        BASE64
+            .decode(text.as_bytes())
+            .map_err(|_| ApiError::bad(format!("{name} is not base64 (RFC 4648)")))
     };
     let params = bytes("params", &request.params)?;
     let input = bytes("input", &request.input)?;

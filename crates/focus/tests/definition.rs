@@ -1,0 +1,258 @@
+//! The fast form against the definition's worked cases, and against the plain form on random graphs.
+
+use std::collections::BTreeMap;
+
+use anthill_focus::plain::{self, Plain};
+use anthill_focus::{
+    Damping, Delta, Focus, Graph, Link, ONE, Run, commitment, solve, solve_scalar,
+};
+use anthill_kernels::parallel::{Parallel, Sequential};
+use anthill_types::{AccountId, Cid};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn neuron(name: &str) -> AccountId {
+    AccountId(Cid::of(name.as_bytes()).0)
+}
+
+fn particle(name: &str) -> Cid {
+    Cid::of(name.as_bytes())
+}
+
+fn by_cid(graph: &Graph, run: &Run) -> BTreeMap<Cid, u64> {
+    let mass = |slot: &u32| (graph.cid(*slot), run.masses[*slot as usize]);
+    graph.canonical().iter().map(mass).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}
+
+/// Quotes numbers that JSON readers take for floats.
+fn quoted(json: &str) -> String {
+    let mut out = String::new();
+    for (index, part) in json.split('"').enumerate() {
+        // Every second part lies within quotes.
+        if index > 0 {
+            out.push('"');
+        }
+        if index % 2 == 1 {
+            out.push_str(part);
+            continue;
+        }
+        let mut digits = String::new();
+        for c in part.chars().chain(['\0']) {
+            if c.is_ascii_digit() {
+                digits.push(c);
+                continue;
+            }
+            let long = digits.len() > 18;
+            out.push_str(&if long { format!("\"{digits}\"") } else { digits.clone() });
+            digits.clear();
+            out.extend((c != '\0').then_some(c));
+        }
+    }
+    out
+}
+
+#[test]
+fn the_worked_cases_come_out() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/focus-small.json");
+    let file: Value =
+        serde_json::from_str(&quoted(&std::fs::read_to_string(file).unwrap())).unwrap();
+    let cases = file["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 7);
+    for case in cases {
+        let links = case["links"].as_array().unwrap().iter().map(|link| Link {
+            neuron: neuron(link[0].as_str().unwrap()),
+            from: particle(link[1].as_str().unwrap()),
+            to: particle(link[2].as_str().unwrap()),
+        });
+        let stakes = case["stakes"].as_object().unwrap().iter();
+        let stakes = stakes.map(|(name, stake)| (neuron(name), text(stake).parse().unwrap()));
+        let graph = Graph::from_links(links, stakes).unwrap();
+        let damping: Damping = case["damping"].as_str().unwrap().parse().unwrap();
+        for run in [solve(&graph, damping, None, &Sequential), solve_scalar(&graph, damping, None)]
+        {
+            let expected = case["pi"].as_object().unwrap().iter();
+            let expected: BTreeMap<Cid, u64> = expected
+                .map(|(name, mass)| (particle(name), text(mass).parse().unwrap()))
+                .collect();
+            assert_eq!(by_cid(&graph, &run), expected, "{}", case["name"]);
+            let residuals: Vec<String> = run.residuals.iter().map(u64::to_string).collect();
+            let wanted: Vec<String> =
+                case["residuals"].as_array().unwrap().iter().map(text).collect();
+            assert_eq!(residuals, wanted, "{}", case["name"]);
+            assert_eq!(run.iterations().to_string(), case["iterations"].to_string());
+            assert_eq!(commitment(&graph, &run.masses).to_string(), text(&case["commitment"]));
+        }
+    }
+}
+
+/// Jobs in another order, several at once: what threads would do to the order of sums.
+struct Backwards;
+
+impl Parallel for Backwards {
+    fn run(&self, count: usize, job: &(dyn Fn(usize) + Sync)) {
+        (0..count).rev().for_each(job);
+    }
+
+    fn threads(&self) -> usize {
+        3
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    links: Vec<Link>,
+    stakes: BTreeMap<AccountId, u128>,
+    damping: Damping,
+}
+
+fn account(index: u8) -> AccountId {
+    neuron(&format!("neuron {index}"))
+}
+
+fn cid(index: u16) -> Cid {
+    particle(&index.to_string())
+}
+
+prop_compose! {
+    fn link(neurons: u8, particles: u16)(
+        n in 0..neurons, from in 0..particles, to in 0..particles,
+    ) -> Link {
+        Link { neuron: account(n), from: cid(from), to: cid(to) }
+    }
+}
+
+fn stake() -> impl Strategy<Value = u128> {
+    prop_oneof![Just(0u128), 1u128..100, 0u128..1 << 40, 0u128..1 << 90]
+}
+
+prop_compose! {
+    fn cases()(
+        neurons in 1u8..8, particles in 2u16..60, many in 0usize..200,
+    )(
+        links in prop::collection::vec(link(neurons, particles), 0..=many),
+        stakes in prop::collection::btree_map((0..neurons).prop_map(account), stake(), 0..8),
+        thousandths in 7_001u32..=9_929,
+    ) -> Case {
+        Case { links, stakes, damping: Damping::from_ten_thousandths(thousandths).unwrap() }
+    }
+}
+
+fn graph(case: &Case) -> Graph {
+    Graph::from_links(case.links.iter().copied(), case.stakes.clone()).unwrap()
+}
+
+fn check(plain: &Plain, graph: &Graph, run: &Run) {
+    assert_eq!(by_cid(graph, run), plain.masses);
+    assert_eq!(run.residuals, plain.residuals);
+    if graph.particles() > 0 {
+        assert_eq!(run.masses.iter().sum::<u64>(), ONE);
+        assert_eq!(commitment(graph, &run.masses), plain.commitment());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn fast_equals_plain(case in cases()) {
+        let graph = graph(&case);
+        let plain = plain::focus(&case.links, &case.stakes, case.damping, None);
+        check(&plain, &graph, &solve(&graph, case.damping, None, &Sequential));
+        check(&plain, &graph, &solve(&graph, case.damping, None, &Backwards));
+        check(&plain, &graph, &solve_scalar(&graph, case.damping, None));
+    }
+
+    #[test]
+    fn changes_equal_a_new_graph(
+        case in cases(),
+        added in prop::collection::vec(link(9, 70), 0..40),
+        gone in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+        stakes in prop::collection::btree_map((0..9u8).prop_map(account), stake(), 0..4),
+    ) {
+        let mut before = graph(&case);
+        let removed: Vec<Link> = match case.links.len() {
+            0 => Vec::new(),
+            all => gone.iter().map(|i| case.links[i.index(all)]).collect(),
+        };
+        let mut after = case.clone();
+        after.links.retain(|link| !removed.contains(link));
+        after.links.extend(&added);
+        after.stakes.extend(stakes.clone());
+        let delta = Delta { added, removed, stakes: stakes.into_iter().collect() };
+        let damping = case.damping;
+
+        let mut focus = Focus::new(before.clone(), damping);
+        let first = focus.outcome(&Delta::default(), &Sequential).unwrap();
+        focus.commit(&Delta::default(), first.clone()).unwrap();
+        let start: BTreeMap<Cid, u64> = first.masses.iter().copied().collect();
+        let undo = before.apply(&delta).unwrap();
+        let fresh = graph(&after);
+        let same = |a: &Graph, b: &Graph| {
+            let (a_run, b_run) = (solve_scalar(a, damping, None), solve_scalar(b, damping, None));
+            assert_eq!((a.particles(), a.links(), a.edges()), (b.particles(), b.links(), b.edges()));
+            assert_eq!(by_cid(a, &a_run), by_cid(b, &b_run));
+            assert_eq!(by_cid(a, &a_run), by_cid(a, &solve(a, damping, None, &Sequential)));
+        };
+        same(&before, &fresh);
+
+        // Warm: mass of those that left goes to the lowest id, and the rest is the definition's.
+        let outcome = focus.outcome(&delta, &Sequential).unwrap();
+        let mut start: BTreeMap<Cid, u64> =
+            start.into_iter().filter(|(cid, _)| fresh.slot(cid).is_some()).collect();
+        if let Some(lowest) = fresh.lowest() {
+            let missing = ONE - start.values().sum::<u64>();
+            *start.entry(fresh.cid(lowest)).or_default() += missing;
+        }
+        let start = (!first.masses.is_empty()).then_some(start);
+        let links: Vec<Link> = after.links.clone();
+        let plain = plain::focus(&links, &after.stakes, damping, start.as_ref());
+        let masses: BTreeMap<Cid, u64> = outcome.masses.iter().copied().collect();
+        assert_eq!(masses, plain.masses);
+        assert_eq!(&outcome.residuals, &plain.residuals);
+
+        before.lay_out().unwrap();
+        same(&before, &fresh);
+        before.apply(&undo).unwrap();
+        same(&before, &graph(&case));
+
+        // Trying another change in between leaves no trace.
+        let other = Delta { added: vec![Link { neuron: account(3), from: cid(900), to: cid(1) }], ..Delta::default() };
+        focus.outcome(&other, &Sequential).unwrap();
+        assert_eq!(focus.masses().unwrap(), first.masses);
+        let again = focus.outcome(&delta, &Sequential).unwrap();
+        assert_eq!(&again.masses, &outcome.masses);
+        assert_eq!(again.commitment, outcome.commitment);
+        focus.commit(&delta, again).unwrap();
+        let ordered: Vec<u64> = outcome.masses.iter().map(|(_, mass)| *mass).collect();
+        let mut restored = Focus::restore(fresh, damping, &ordered).unwrap();
+        assert_eq!(restored.commitment(), focus.commitment());
+        assert_eq!(restored.masses().unwrap(), focus.masses().unwrap());
+    }
+
+    #[test]
+    fn deltas_have_one_encoding(
+        added in prop::collection::vec(link(9, 70), 0..40),
+        removed in prop::collection::vec(link(9, 70), 0..40),
+        stakes in prop::collection::btree_map((0..9u8).prop_map(account), stake(), 0..4),
+        flip in any::<prop::sample::Index>(), bit in 0u8..8,
+    ) {
+        let delta = Delta { added, removed, stakes: stakes.into_iter().collect() };
+        let mut bytes = anthill_focus::delta::encode(&delta);
+        let decoded = anthill_focus::delta::decode(&bytes).unwrap();
+        let sorted = |links: &[Link]| links.iter().copied().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(sorted(&decoded.added), sorted(&delta.added));
+        assert_eq!(decoded.added.len(), sorted(&delta.added).len());
+        assert_eq!(sorted(&decoded.removed), sorted(&delta.removed));
+        assert_eq!(decoded.stakes, delta.stakes);
+        let place = flip.index(bytes.len());
+        bytes[place] ^= 1 << bit;
+        if let Ok(other) = anthill_focus::delta::decode(&bytes) {
+            assert_eq!(anthill_focus::delta::encode(&other), bytes);
+            assert_ne!(other, decoded);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Sums over the rows of a sparse matrix with Q32 weights, exact in integers: a step of focus.
+//!
+//! A product is `floor(mass * weight / 2^32)` with a mass of at most 2^62. Split into words it is
+//! `high * weight + floor(low * weight / 2^32)`, two multiplications of 32 bits, and integer sums
+//! have no order: every backend gives the same bits.
+
+use crate::Backend;
+
+/// Entries in a line, and rows in a sheet's group.
+pub const LANES: usize = 8;
+
+/// Eight entries of the matrix: one cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Line {
+    /// Where each entry's mass comes from.
+    pub sources: [u32; LANES],
+    /// Its weight in Q32; 0 fills what is not used.
+    pub weights: [u32; LANES],
+}
+
+/// `floor(mass * weight / 2^32)`.
+#[inline(always)]
+pub fn scale(mass: u64, weight: u32) -> u64 {
+    let (high, low) = (mass >> 32, mass & 0xffff_ffff);
+    (high * u64::from(weight)).wrapping_add((low * u64::from(weight)) >> 32)
+}
+
+/// Sums of groups of eight rows: group `g` has `widths[g]` lines, and lane `l` of them is row
+/// `8 g + l`. Lines follow one another in the order of groups. Sources beyond the masses are taken
+/// as the last one; the caller has checked them.
+///
+/// # Panics
+/// `sums` has not 8 values a group, there are fewer lines than the widths say, or no mass.
+pub fn pull_rows(lines: &[Line], widths: &[u16], masses: &[u64], sums: &mut [u64]) {
+    assert_eq!(sums.len(), widths.len() * LANES, "one sum a row");
+    let all: usize = widths.iter().map(|w| usize::from(*w)).sum();
+    assert!(lines.len() >= all, "{} lines, {all} wanted", lines.len());
+    assert!(all == 0 || !masses.is_empty(), "no masses");
+    match Backend::selected() {
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx512 if i32::try_from(masses.len()).is_ok() => {
+            // SAFETY: the processor has the features of a backend that is selected.
+            unsafe { x86::rows(lines, widths, masses, sums) }
+        }
+        _ => rows_plain(lines, widths, masses, sums),
+    }
+}
+
+/// The sum of one row whose entries fill whole lines.
+///
+/// # Panics
+/// There are lines and no mass.
+pub fn pull_row(lines: &[Line], masses: &[u64]) -> u64 {
+    assert!(lines.is_empty() || !masses.is_empty(), "no masses");
+    match Backend::selected() {
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx512 if i32::try_from(masses.len()).is_ok() => {
+            // SAFETY: as above.
+            let sums = unsafe { x86::lanes(lines, masses) };
+            sums.iter().fold(0, |sum: u64, part| sum.wrapping_add(*part))
+        }
+        _ => {
+            let sums = lanes_plain(lines, masses);
+            sums.iter().fold(0, |sum: u64, part| sum.wrapping_add(*part))
+        }
+    }
+}
+
+#[inline(always)]
+fn lanes_plain(lines: &[Line], masses: &[u64]) -> [u64; LANES] {
+    let last = masses.len().saturating_sub(1);
+    let mut sums = [0u64; LANES];
+    for line in lines {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            let mass = masses[(line.sources[lane] as usize).min(last)];
+            *sum = sum.wrapping_add(scale(mass, line.weights[lane]));
+        }
+    }
+    sums
+}
+
+fn rows_plain(lines: &[Line], widths: &[u16], masses: &[u64], sums: &mut [u64]) {
+    let mut rest = lines;
+    for (width, out) in widths.iter().zip(sums.chunks_exact_mut(LANES)) {
+        let (group, after) = rest.split_at(usize::from(*width));
+        out.copy_from_slice(&lanes_plain(group, masses));
+        rest = after;
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    //! Eight masses are gathered at once.
+    use super::{LANES, Line};
+    use std::arch::x86_64::*;
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+    fn sum(lines: &[Line], masses: &[u64]) -> __m512i {
+        let last = _mm256_set1_epi32((masses.len() - 1) as i32);
+        let mut sum = _mm512_setzero_si512();
+        for line in lines {
+            // SAFETY: a line is 64 bytes and aligned; its halves are read.
+            let (sources, weights) = unsafe {
+                (
+                    _mm256_load_si256(line.sources.as_ptr().cast()),
+                    _mm256_load_si256(line.weights.as_ptr().cast()),
+                )
+            };
+            let at = _mm256_min_epu32(sources, last);
+            // SAFETY: each index is at most that of the last mass, and fits an i32.
+            let mass = unsafe { _mm512_i32gather_epi64::<8>(at, masses.as_ptr().cast()) };
+            let weight = _mm512_cvtepu32_epi64(weights);
+            let low = _mm512_srli_epi64::<32>(_mm512_mul_epu32(mass, weight));
+            let high = _mm512_mul_epu32(_mm512_srli_epi64::<32>(mass), weight);
+            sum = _mm512_add_epi64(sum, _mm512_add_epi64(low, high));
+        }
+        sum
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+    pub(super) fn lanes(lines: &[Line], masses: &[u64]) -> [u64; LANES] {
+        let mut out = [0; LANES];
+        if !lines.is_empty() {
+            // SAFETY: eight values of 64 bits are one register.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sum(lines, masses)) };
+        }
+        out
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+    pub(super) fn rows(lines: &[Line], widths: &[u16], masses: &[u64], sums: &mut [u64]) {
+        let mut rest = lines;
+        for (width, out) in widths.iter().zip(sums.chunks_exact_mut(LANES)) {
+            let (group, after) = rest.split_at(usize::from(*width));
+            let sums = if group.is_empty() { _mm512_setzero_si512() } else { sum(group, masses) };
+            // SAFETY: a chunk has eight values of 64 bits: one register.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) };
+            rest = after;
+        }
+    }
+}
