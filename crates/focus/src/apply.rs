@@ -2,16 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anthill_types::{AccountId, Cid};
+use anthill_types::Cid;
 
 use crate::error::FocusError;
-use crate::forward::{Out, quantise};
+use crate::forward::{Out, quantise_all};
 use crate::graph::Graph;
 use crate::link::{Delta, Link};
 use crate::neurons::Ends;
+use crate::slots::SlotSet;
 
 /// A change of one source's links: added or removed, target, neuron.
 type OutChange = (bool, u32, u32);
+
+/// A link by indexes, added (true) or taken back.
+#[derive(Clone, Copy)]
+struct Change {
+    neuron: u32,
+    ends: Ends,
+    add: bool,
+}
 
 impl Graph {
     /// Takes a change, wholly or not at all; gives the change that undoes it.
@@ -28,26 +37,30 @@ impl Graph {
         let cids: Vec<Cid> = cids.into_iter().collect();
         self.particles.open(&cids)?;
         self.tokens.resize(self.slots(), 0);
-        let stakes: BTreeMap<AccountId, u128> = delta.stakes.iter().copied().collect();
+        let changes = self.resolved(&links);
         let mut undo = Delta::default();
         for (link, add) in &links {
             if *add { undo.removed.push(*link) } else { undo.added.push(*link) }
         }
-        let changed: BTreeSet<AccountId> =
-            links.keys().map(|link| link.neuron).chain(stakes.keys().copied()).collect();
-        let mut sources = Vec::new();
-        for neuron in &changed {
-            let stake = stakes.get(neuron).copied();
-            if let Some(old) = self.change_neuron(neuron, stake, &links, &mut sources) {
-                undo.stakes.push((*neuron, old));
+        let mut stakes: BTreeMap<u32, Option<u128>> =
+            changes.iter().map(|change| (change.neuron, None)).collect();
+        for (id, stake) in &delta.stakes {
+            stakes.insert(self.neurons.open(id), Some(*stake));
+        }
+        let mut sources = SlotSet::new(self.slots());
+        let mut targets = SlotSet::new(self.slots());
+        for (neuron, stake) in stakes {
+            let first = changes.partition_point(|change| change.neuron < neuron);
+            let own = &changes[first..];
+            let own = &own[..own.partition_point(|change| change.neuron == neuron)];
+            let sets = [&mut sources, &mut targets];
+            if let Some(old) = self.change_neuron(neuron, stake, own, sets) {
+                undo.stakes.push((self.neurons.id(neuron), old));
             }
         }
-        self.change_edges(&links);
-        sources.sort_unstable();
-        sources.dedup();
-        for source in sources {
-            quantise(self.forward.get(source), self.neurons.shares(), &mut self.matrix);
-        }
+        self.change_edges(&changes);
+        let sources = sources.take();
+        quantise_all(&sources, &self.forward, self.neurons.shares(), &mut self.matrix);
         self.particles.settle(&cids);
         Ok(undo)
     }
@@ -59,6 +72,20 @@ impl Graph {
         links.extend(delta.added.iter().map(|link| (*link, true)));
         links.retain(|link, add| link.from != link.to && self.has(link) != *add);
         links
+    }
+
+    /// The same by indexes, in order of neurons' indexes; neurons without one get theirs.
+    fn resolved(&mut self, links: &BTreeMap<Link, bool>) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(links.len());
+        for (link, add) in links {
+            let ends = (self.particles.find(&link.from), self.particles.find(&link.to));
+            if let (Some(from), Some(to)) = ends {
+                let neuron = self.neurons.open(&link.neuron);
+                changes.push(Change { neuron, ends: (from, to), add: *add });
+            }
+        }
+        changes.sort_by_key(|change| change.neuron);
+        changes
     }
 
     /// True when the link is there.
@@ -80,87 +107,51 @@ impl Graph {
     /// sources of its links. Gives the old stake if there is a new one.
     fn change_neuron(
         &mut self,
-        id: &AccountId,
+        index: u32,
         stake: Option<u128>,
-        changes: &BTreeMap<Link, bool>,
-        sources: &mut Vec<u32>,
+        own: &[Change],
+        [sources, targets]: [&mut SlotSet; 2],
     ) -> Option<u128> {
-        let index = self.neurons.open(id);
         let old_stake = self.neurons.stake(index);
         let stake = stake.filter(|stake| *stake != old_stake);
-        let new_links = self.changed_links(id, index, changes);
-        if stake.is_none() && new_links.is_none() {
+        if stake.is_none() && own.is_empty() {
             return None;
         }
-        sources.extend(self.neurons.links(index).iter().map(|(from, _)| *from));
-        self.give_tokens(index, |token, stake| *token -= stake);
+        // With the same stake only the particles at the ends of changed links can gain or lose it.
+        let ends: BTreeSet<u32> = own.iter().map(|change| change.ends.1).collect();
+        let all = stake.is_some();
+        let mut note = |links: &[Ends]| {
+            for (from, to) in links {
+                sources.add(*from);
+                if all || ends.contains(to) {
+                    targets.add(*to);
+                }
+            }
+            targets.take()
+        };
+        for to in note(self.neurons.links(index)) {
+            self.tokens[to as usize] -= old_stake;
+        }
         if let Some(stake) = stake {
             self.neurons.set_stake(index, stake);
         }
-        if let Some(links) = new_links {
-            sources.extend(links.iter().map(|(from, _)| *from));
-            self.neurons.set_links(index, links);
+        if !own.is_empty() {
+            self.neurons.set_links(index, changed_links(self.neurons.links(index), own));
         }
-        self.give_tokens(index, |token, stake| *token += stake);
+        for to in note(self.neurons.links(index)) {
+            self.tokens[to as usize] += self.neurons.stake(index);
+        }
         self.neurons.changed(index);
         stake.map(|_| old_stake)
     }
 
-    /// A neuron's links after the changes, if any is its own.
-    fn changed_links(
-        &self,
-        id: &AccountId,
-        index: u32,
-        changes: &BTreeMap<Link, bool>,
-    ) -> Option<Vec<Ends>> {
-        let (low, high) = (Cid([0; 32]), Cid([255; 32]));
-        let first = Link { neuron: *id, from: low, to: low };
-        let last = Link { neuron: *id, from: high, to: high };
-        let own: Vec<(Ends, bool)> = changes
-            .range(first..=last)
-            .filter_map(|(link, add)| {
-                let ends = (self.particles.find(&link.from)?, self.particles.find(&link.to)?);
-                Some((ends, *add))
-            })
-            .collect();
-        if own.is_empty() {
-            return None;
-        }
-        let gone: BTreeSet<Ends> =
-            own.iter().filter(|(_, add)| !add).map(|(ends, _)| *ends).collect();
-        let mut links = self.neurons.links(index).to_vec();
-        if !gone.is_empty() {
-            links.retain(|ends| !gone.contains(ends));
-        }
-        links.extend(own.iter().filter(|(_, add)| *add).map(|(ends, _)| *ends));
-        Some(links)
-    }
-
-    /// Calls `change` with the token weight of each particle to which a neuron links, and its stake.
-    fn give_tokens(&mut self, neuron: u32, change: impl Fn(&mut u128, u128)) {
-        let stake = self.neurons.stake(neuron);
-        if stake == 0 {
-            return;
-        }
-        let mut targets: Vec<u32> = self.neurons.links(neuron).iter().map(|(_, to)| *to).collect();
-        targets.sort_unstable();
-        targets.dedup();
-        targets.into_iter().for_each(|to| change(&mut self.tokens[to as usize], stake));
-    }
-
     /// Changes the lists of links by source, and the matrix's entries.
-    fn change_edges(&mut self, links: &BTreeMap<Link, bool>) {
+    fn change_edges(&mut self, changes: &[Change]) {
         let mut by_source: BTreeMap<u32, Vec<OutChange>> = BTreeMap::new();
-        for (link, add) in links {
-            let places = (
-                self.neurons.find(&link.neuron),
-                self.particles.find(&link.from),
-                self.particles.find(&link.to),
-            );
-            let (Some(neuron), Some(from), Some(to)) = places else { continue };
-            by_source.entry(from).or_default().push((*add, to, neuron));
-            self.particles.touch(from, *add);
-            self.particles.touch(to, *add);
+        for Change { neuron, ends: (from, to), add } in changes {
+            by_source.entry(*from).or_default().push((*add, *to, *neuron));
+            self.particles.touch(*from, *add);
+            self.particles.touch(*to, *add);
             self.links = if *add { self.links + 1 } else { self.links - 1 };
         }
         for (source, changes) in by_source {
@@ -193,4 +184,12 @@ impl Graph {
             self.matrix.set_weight(gone.entry, 0);
         }
     }
+}
+
+/// A neuron's links after changes of its own.
+fn changed_links(links: &[Ends], own: &[Change]) -> Vec<Ends> {
+    let of = |add: bool| own.iter().filter(move |c| c.add == add).map(|c| c.ends);
+    let gone: BTreeSet<Ends> = of(false).collect();
+    let kept = links.iter().copied().filter(|ends| gone.is_empty() || !gone.contains(ends));
+    kept.chain(of(true)).collect()
 }

@@ -3,7 +3,7 @@
 use anthill_types::{AccountId, Cid};
 
 use crate::error::FocusError;
-use crate::forward::{Forward, Out, quantise};
+use crate::forward::{Forward, Out, quantise_all};
 use crate::graph::Graph;
 use crate::matrix::{HEAVY, Layout, Matrix};
 use crate::neurons::{Ends, Neurons};
@@ -57,9 +57,8 @@ impl Graph {
         let neurons = open_neurons(neurons, stakes, &mut links)?;
         let tokens = tokens(particles.slots(), &neurons);
         let (forward, mut matrix, edges) = lay_out(particles.slots(), &links);
-        for slot in 0..particles.slots() as u32 {
-            quantise(forward.get(slot), neurons.shares(), &mut matrix);
-        }
+        let sources: Vec<u32> = (0..particles.slots() as u32).collect();
+        quantise_all(&sources, &forward, neurons.shares(), &mut matrix);
         let links = links.len();
         Ok(Self { particles, neurons, forward, matrix, tokens, links, edges })
     }

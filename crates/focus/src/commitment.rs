@@ -5,6 +5,9 @@ use anthill_types::{Cid, Digest};
 
 use crate::Graph;
 
+/// Leaves whose parts are read at once.
+const BATCH: usize = 256;
+
 /// The hash of a particle's leaf: its 36 binary bytes and its mass, big-endian.
 pub fn leaf(cid: &Cid, mass: u64) -> [u8; 32] {
     let mut data = [0; 44];
@@ -21,7 +24,13 @@ pub fn of_masses<'a>(masses: impl IntoIterator<Item = &'a (Cid, u64)>) -> Digest
 
 /// The commitment of a graph's masses, given by slot (`docs/spec/focus.md` 10).
 pub fn commitment(graph: &Graph, masses: &[u64]) -> Digest {
-    let hash = |slot: &u32| leaf(&graph.cid(*slot), masses[*slot as usize]);
-    let leaves: Vec<_> = graph.canonical().iter().map(hash).collect();
+    let mut leaves = Vec::with_capacity(graph.particles());
+    let mut batch = Vec::with_capacity(BATCH);
+    for slots in graph.canonical().chunks(BATCH) {
+        // Reads first: they wait for memory side by side, which hashing in between would prevent.
+        batch.clear();
+        batch.extend(slots.iter().map(|slot| (graph.cid(*slot), masses[*slot as usize])));
+        leaves.extend(batch.iter().map(|(cid, mass)| leaf(cid, *mass)));
+    }
     Digest(root_of_hashes::<Sha256Tree>(&leaves))
 }

@@ -29,6 +29,7 @@ mod neurons;
 mod particles;
 pub mod plain;
 mod rows;
+mod slots;
 pub mod solve;
 mod teleport;
 

@@ -6,7 +6,7 @@
 //! long. A row with more than [`HEAVY`] entries fills lines of its own. Edges that came after the layout
 //! lie apart, one by one, until the graph is laid out anew.
 
-use anthill_kernels::pull::{LANES, Line, scale};
+use anthill_kernels::pull::{self, LANES, Line, scale};
 
 /// Entries beyond which a row has lines of its own.
 pub(crate) const HEAVY: u32 = 256;
@@ -136,6 +136,11 @@ impl Matrix {
             Some(line) => line.weights[lane] = weight,
             None => self.late[entry as usize - self.lines.len() * LANES].weight = weight,
         }
+    }
+
+    /// Says that an entry's weight is set soon.
+    pub(crate) fn warm(&self, entry: u32) {
+        pull::warm(&self.lines, split(entry).0);
     }
 
     /// Adds an edge; its weight is still 0.

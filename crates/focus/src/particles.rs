@@ -9,6 +9,11 @@ use crate::error::FocusError;
 /// Most slots: an index is 31 bits, as gathers want it.
 const MAX_SLOTS: usize = i32::MAX as usize;
 
+/// The first eight bytes, which nearly always decide an order.
+fn word(cid: &Cid) -> u64 {
+    cid.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
 /// The particles of a graph. A slot stays a particle's until the graph is laid out anew.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Particles {
@@ -55,7 +60,11 @@ impl Particles {
 
     /// Position among those that have links, in order of ids.
     pub fn rank(&self, cid: &Cid) -> Result<usize, usize> {
-        self.canonical.binary_search_by(|slot| self.ids[*slot as usize].cmp(cid))
+        let wanted = word(cid);
+        self.canonical.binary_search_by(|slot| {
+            let id = &self.ids[*slot as usize];
+            word(id).cmp(&wanted).then_with(|| id.cmp(cid))
+        })
     }
 
     /// A particle's slot, with links or without.

@@ -1,4 +1,5 @@
 //! The fast form against the definition's worked cases, and against the plain form on random graphs.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 

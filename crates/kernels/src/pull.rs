@@ -5,6 +5,7 @@
 //! have no order: every backend gives the same bits.
 
 use crate::Backend;
+use crate::lanes::prefetch_line;
 
 /// Entries in a line, and rows in a sheet's group.
 pub const LANES: usize = 8;
@@ -17,6 +18,12 @@ pub struct Line {
     pub sources: [u32; LANES],
     /// Its weight in Q32; 0 fills what is not used.
     pub weights: [u32; LANES],
+}
+
+/// Asks for a line that is written soon: weights of one source lie all over the matrix.
+#[inline(always)]
+pub fn warm(lines: &[Line], line: usize) {
+    prefetch_line(lines.as_ptr().wrapping_add(line));
 }
 
 /// `floor(mass * weight / 2^32)`.

@@ -32,12 +32,51 @@ pub struct Sha256Tree;
 
 impl TreeHasher for Sha256Tree {
     fn digest(parts: &[&[u8]]) -> Hash {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if length <= SHORT {
+            return short_sha256(parts, length);
+        }
         let mut hasher = sha2::Sha256::new();
         for part in parts {
             hasher.update(part);
         }
         hasher.finalize().into()
     }
+}
+
+/// Bytes that fit two blocks with their padding: every inner node, and most leaves.
+const SHORT: usize = 2 * 64 - 9;
+
+/// SHA-256 of a short message, padded by hand: half the cost of a buffered hasher.
+#[inline]
+fn short_sha256(parts: &[&[u8]], length: usize) -> Hash {
+    let mut message = [[0u8; 64]; 2];
+    let bytes = message.as_flattened_mut();
+    let mut at = 0;
+    for part in parts {
+        bytes[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    bytes[length] = 0x80;
+    let blocks = (length + 9).div_ceil(64);
+    bytes[blocks * 64 - 8..blocks * 64].copy_from_slice(&(length as u64 * 8).to_be_bytes());
+    // FIPS 180-4 5.3.3.
+    let mut state = [
+        0x6a09_e667,
+        0xbb67_ae85,
+        0x3c6e_f372,
+        0xa54f_f53a,
+        0x510e_527f,
+        0x9b05_688c,
+        0x1f83_d9ab,
+        0x5be0_cd19,
+    ];
+    sha2::block_api::compress256(&mut state, &message[..blocks]);
+    let mut out = [0; 32];
+    for (word, bytes) in state.iter().zip(out.as_chunks_mut::<4>().0) {
+        *bytes = word.to_be_bytes();
+    }
+    out
 }
 
 /// SHA3-256 (epoch roots of PoEI, audit log).
