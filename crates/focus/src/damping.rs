@@ -10,7 +10,7 @@ const PLACES: usize = 18;
 /// A damping factor above 0.7 and up to 0.9929, in Q32 (`docs/spec/focus.md` 6). The upper bound keeps
 /// the number of steps to 1e-6 below the cap of 2048.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Damping(u64);
+pub struct Damping(u32);
 
 impl Damping {
     /// From `numerator / 10^places`.
@@ -28,7 +28,7 @@ impl Damping {
         if scaled <= 7_000 * unit || scaled > 9_929 * unit {
             return Err(text());
         }
-        Ok(Self((numerator << 32).checked_div(unit).unwrap_or_default() as u64))
+        Ok(Self((numerator << 32).checked_div(unit).unwrap_or_default() as u32))
     }
 
     /// From ten-thousandths: 8500 is 0.85.
@@ -40,20 +40,20 @@ impl Damping {
     }
 
     /// `floor(d * 2^32)`.
-    pub fn quantised(self) -> u64 {
+    pub fn quantised(self) -> u32 {
         self.0
     }
 
     /// The factor as a float, for display and for error bounds.
     pub fn to_f64(self) -> f64 {
-        self.0 as f64 / (1u64 << 32) as f64
+        f64::from(self.0) / (1u64 << 32) as f64
     }
 }
 
 impl Default for Damping {
     /// 0.85.
     fn default() -> Self {
-        Self((85u64 << 32) / 100)
+        Self(((85u64 << 32) / 100) as u32)
     }
 }
 

@@ -163,13 +163,9 @@ impl Matrix {
         &self.pieces
     }
 
-    /// Adds what the late entries bring to their rows' sums.
-    pub(crate) fn add_late(&self, masses: &[u64], sums: &mut [u64]) {
-        for late in &self.late {
-            let more = scale(masses[late.source as usize], late.weight);
-            let sum = &mut sums[late.row as usize];
-            *sum = sum.wrapping_add(more);
-        }
+    /// What the late entries bring to each row.
+    pub(crate) fn late_flows(&self, masses: &[u64]) -> impl Iterator<Item = (u32, u64)> {
+        self.late.iter().map(|late| (late.row, scale(masses[late.source as usize], late.weight)))
     }
 
     /// The groups in about `count` parts of equal work.

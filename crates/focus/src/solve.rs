@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anthill_kernels::parallel::Parallel;
-use anthill_kernels::pull::{LANES, pull_row, pull_rows};
+use anthill_kernels::pull::{LANES, pull_row, pull_rows, scale};
 
 use crate::damping::Damping;
 use crate::fixed::{ONE, mul_q32, mul_q62};
@@ -142,7 +142,7 @@ pub struct Steps<'a> {
     parts: Vec<Part>,
     teleport: Vec<u64>,
     lowest: usize,
-    damping: u64,
+    damping: u32,
     masses: Vec<u64>,
     sums: Vec<u64>,
 }
@@ -171,20 +171,20 @@ impl<'a> Steps<'a> {
         &self.masses
     }
 
-    /// Sums of what flows into each particle.
-    fn pull(&mut self) {
-        let (matrix, masses) = (&self.graph.matrix, &self.masses[..]);
-        let pieces = matrix.pieces();
+    /// Sums of what flows into each particle; gives the sum of the damped ones.
+    fn pull(&mut self) -> u64 {
+        let (matrix, masses, damping) = (&self.graph.matrix, &self.masses[..], self.damping);
+        let (pieces, parts) = (matrix.pieces(), &self.parts);
         let heavy: Vec<AtomicU64> = pieces.iter().map(|_| AtomicU64::new(0)).collect();
+        let total = AtomicU64::new(0);
         let mut rest = &mut self.sums[..];
-        let mut slices = Vec::with_capacity(self.parts.len());
-        for part in &self.parts {
+        let mut slices = Vec::with_capacity(parts.len());
+        for part in parts {
             let (own, after) = rest.split_at_mut(part.groups * LANES);
             slices.push(Mutex::new(own));
             rest = after;
         }
         rest.fill(0);
-        let parts = &self.parts;
         self.parallel.run(pieces.len() + parts.len(), &|job| match job.checked_sub(pieces.len()) {
             None => {
                 let piece = &pieces[job];
@@ -196,35 +196,28 @@ impl<'a> Steps<'a> {
                 let lines = &matrix.lines()[part.first_line..part.first_line + part.lines];
                 let widths = &matrix.widths()[part.first_group..part.first_group + part.groups];
                 if let Ok(mut sums) = slices[job].lock() {
-                    pull_rows(lines, widths, masses, &mut sums);
+                    let damped = pull_rows(lines, widths, masses, damping, &mut sums);
+                    total.fetch_add(damped, Ordering::Relaxed);
                 }
             }
         });
-        for (piece, sum) in pieces.iter().zip(&heavy) {
-            let total = &mut self.sums[piece.row as usize];
-            *total = total.wrapping_add(sum.load(Ordering::Relaxed));
+        drop(slices);
+        let heavy = pieces.iter().zip(heavy).map(|(piece, sum)| (piece.row, sum.into_inner()));
+        let mut total = total.into_inner();
+        for (row, more) in heavy.chain(matrix.late_flows(masses)) {
+            let sum = &mut self.sums[row as usize];
+            total = total.wrapping_sub(scale(*sum, damping));
+            *sum = sum.wrapping_add(more);
+            total = total.wrapping_add(scale(*sum, damping));
         }
+        total
     }
 
-    /// Damps the sums in place; gives their total.
-    fn damp(&mut self) -> u64 {
-        let (damping, total) = (self.damping, AtomicU64::new(0));
-        let spans: Vec<_> = self.sums.chunks_mut(SPAN).map(Mutex::new).collect();
-        self.parallel.run(spans.len(), &|job| {
-            let Ok(mut span) = spans[job].lock() else { return };
-            let mut sum = 0u64;
-            for value in span.iter_mut() {
-                *value = mul_q32(*value, damping);
-                sum = sum.wrapping_add(*value);
-            }
-            total.fetch_add(sum, Ordering::Relaxed);
-        });
-        total.into_inner()
-    }
-
-    /// Adds the rest by the teleport vector and replaces the masses; gives sum and residual.
+    /// Damps the sums, adds the rest by the teleport vector and replaces the masses; gives the sum
+    /// and the residual.
     fn replace(&mut self, rest: u64) -> (u64, u64) {
         let (sum, residual) = (AtomicU64::new(0), AtomicU64::new(0));
+        let damping = self.damping;
         let spans = self.masses.chunks_mut(SPAN).zip(self.sums.chunks(SPAN));
         let spans = spans.zip(self.teleport.chunks(SPAN));
         let spans: Vec<_> = spans.map(|((m, s), t)| (Mutex::new(m), s, t)).collect();
@@ -233,7 +226,7 @@ impl<'a> Steps<'a> {
             let Ok(mut masses) = masses.lock() else { return };
             let (mut all, mut changes) = (0u64, 0u64);
             for ((mass, flow), t) in masses.iter_mut().zip(*flows).zip(*teleport) {
-                let next = flow.wrapping_add(mul_q62(rest, *t));
+                let next = scale(*flow, damping).wrapping_add(mul_q62(rest, *t));
                 all = all.wrapping_add(next);
                 changes = changes.wrapping_add(next.abs_diff(*mass));
                 *mass = next;
@@ -249,10 +242,8 @@ impl Stepper for Steps<'_> {
     type Error = Never;
 
     fn step(&mut self) -> Result<u64, Never> {
-        self.pull();
-        self.graph.matrix.add_late(&self.masses, &mut self.sums);
         let before = self.masses[self.lowest];
-        let flow = self.damp();
+        let flow = self.pull();
         let (sum, residual) = self.replace(ONE.wrapping_sub(flow));
         Ok(settle_rest(&mut self.masses[self.lowest], before, ONE.wrapping_sub(sum), residual))
     }
@@ -301,7 +292,7 @@ impl Stepper for Scalar {
             let source = self.csc.sources[entry] as usize;
             mul_q32(self.masses[source], u64::from(self.csc.weights[entry]))
         };
-        let damped = |sum: u64| mul_q32(sum, self.damping.quantised());
+        let damped = |sum: u64| mul_q32(sum, u64::from(self.damping.quantised()));
         let mut next: Vec<u64> = rows.map(|row| damped(row.map(flow).sum())).collect();
         let rest = ONE - next.iter().sum::<u64>();
         for (mass, t) in next.iter_mut().zip(&self.teleport) {

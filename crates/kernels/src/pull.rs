@@ -33,13 +33,19 @@ pub fn scale(mass: u64, weight: u32) -> u64 {
     (high * u64::from(weight)).wrapping_add((low * u64::from(weight)) >> 32)
 }
 
-/// Sums of groups of eight rows: group `g` has `widths[g]` lines, and lane `l` of them is row
+/// Sums of groups of eight rows, and in return the sum of all sums times `damping` (Q32): group `g` has `widths[g]` lines, and lane `l` of them is row
 /// `8 g + l`. Lines follow one another in the order of groups. Sources beyond the masses are taken
 /// as the last one; the caller has checked them.
 ///
 /// # Panics
 /// `sums` has not 8 values a group, there are fewer lines than the widths say, or no mass.
-pub fn pull_rows(lines: &[Line], widths: &[u16], masses: &[u64], sums: &mut [u64]) {
+pub fn pull_rows(
+    lines: &[Line],
+    widths: &[u16],
+    masses: &[u64],
+    damping: u32,
+    sums: &mut [u64],
+) -> u64 {
     assert_eq!(sums.len(), widths.len() * LANES, "one sum a row");
     let all: usize = widths.iter().map(|w| usize::from(*w)).sum();
     assert!(lines.len() >= all, "{} lines, {all} wanted", lines.len());
@@ -48,9 +54,9 @@ pub fn pull_rows(lines: &[Line], widths: &[u16], masses: &[u64], sums: &mut [u64
         #[cfg(target_arch = "x86_64")]
         Backend::Avx512 if i32::try_from(masses.len()).is_ok() => {
             // SAFETY: the processor has the features of a backend that is selected.
-            unsafe { x86::rows(lines, widths, masses, sums) }
+            unsafe { x86::rows(lines, widths, masses, damping, sums) }
         }
-        _ => rows_plain(lines, widths, masses, sums),
+        _ => rows_plain(lines, widths, masses, damping, sums),
     }
 }
 
@@ -87,13 +93,21 @@ fn lanes_plain(lines: &[Line], masses: &[u64]) -> [u64; LANES] {
     sums
 }
 
-fn rows_plain(lines: &[Line], widths: &[u16], masses: &[u64], sums: &mut [u64]) {
-    let mut rest = lines;
+fn rows_plain(
+    lines: &[Line],
+    widths: &[u16],
+    masses: &[u64],
+    damping: u32,
+    sums: &mut [u64],
+) -> u64 {
+    let (mut rest, mut total) = (lines, 0u64);
     for (width, out) in widths.iter().zip(sums.chunks_exact_mut(LANES)) {
         let (group, after) = rest.split_at(usize::from(*width));
         out.copy_from_slice(&lanes_plain(group, masses));
+        total = out.iter().fold(total, |all, sum| all.wrapping_add(scale(*sum, damping)));
         rest = after;
     }
+    total
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -101,6 +115,15 @@ mod x86 {
     //! Eight masses are gathered at once.
     use super::{LANES, Line};
     use std::arch::x86_64::*;
+
+    /// Products with Q32 factors (in the low halves), rounded down.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+    fn scaled(values: __m512i, factors: __m512i) -> __m512i {
+        let low = _mm512_srli_epi64::<32>(_mm512_mul_epu32(values, factors));
+        let high = _mm512_mul_epu32(_mm512_srli_epi64::<32>(values), factors);
+        _mm512_add_epi64(low, high)
+    }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
@@ -118,10 +141,7 @@ mod x86 {
             let at = _mm256_min_epu32(sources, last);
             // SAFETY: each index is at most that of the last mass, and fits an i32.
             let mass = unsafe { _mm512_i32gather_epi64::<8>(at, masses.as_ptr().cast()) };
-            let weight = _mm512_cvtepu32_epi64(weights);
-            let low = _mm512_srli_epi64::<32>(_mm512_mul_epu32(mass, weight));
-            let high = _mm512_mul_epu32(_mm512_srli_epi64::<32>(mass), weight);
-            sum = _mm512_add_epi64(sum, _mm512_add_epi64(low, high));
+            sum = _mm512_add_epi64(sum, scaled(mass, _mm512_cvtepu32_epi64(weights)));
         }
         sum
     }
@@ -137,14 +157,23 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-    pub(super) fn rows(lines: &[Line], widths: &[u16], masses: &[u64], sums: &mut [u64]) {
-        let mut rest = lines;
+    pub(super) fn rows(
+        lines: &[Line],
+        widths: &[u16],
+        masses: &[u64],
+        damping: u32,
+        sums: &mut [u64],
+    ) -> u64 {
+        let damping = _mm512_set1_epi64(i64::from(damping));
+        let (mut rest, mut total) = (lines, _mm512_setzero_si512());
         for (width, out) in widths.iter().zip(sums.chunks_exact_mut(LANES)) {
             let (group, after) = rest.split_at(usize::from(*width));
             let sums = if group.is_empty() { _mm512_setzero_si512() } else { sum(group, masses) };
+            total = _mm512_add_epi64(total, scaled(sums, damping));
             // SAFETY: a chunk has eight values of 64 bits: one register.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) };
             rest = after;
         }
+        _mm512_reduce_add_epi64(total) as u64
     }
 }
