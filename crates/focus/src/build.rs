@@ -65,26 +65,38 @@ impl Graph {
 }
 
 /// The slot of each particle: first those from which most edges begin, since their masses are read
-/// most often; within a power of two by edges that end there, so that rows of a group are alike.
+/// most often; within a power of two by edges that end there, so that rows of a group are alike; of
+/// equal ones by the first row that reads them, so that what is read seldom is read in order.
 /// Particles without links come last.
 fn slot_order(particles: usize, links: &[IndexedLink]) -> Vec<u32> {
+    let edges = || links.chunk_by(|a, b| a[1] == b[1] && a[2] == b[2]).map(|run| run[0]);
     let mut degrees = vec![(0u32, 0u32); particles];
-    for run in links.chunk_by(|a, b| a[1] == b[1] && a[2] == b[2]) {
-        degrees[run[0][1] as usize].0 += 1;
-        degrees[run[0][2] as usize].1 += 1;
+    for [_, from, to] in edges() {
+        degrees[from as usize].0 += 1;
+        degrees[to as usize].1 += 1;
     }
-    let mut order: Vec<u32> = (0..particles as u32).collect();
     let class = |out: u32| u32::BITS - out.leading_zeros();
-    let key = |i: &u32| {
-        let (out, into) = degrees[*i as usize];
-        std::cmp::Reverse((u64::from(class(out)) << 32) | u64::from(into))
-    };
-    order.sort_by_cached_key(key);
-    let mut slots = vec![0; particles];
-    for (slot, index) in order.iter().enumerate() {
-        slots[*index as usize] = slot as u32;
+    let rank = |(out, into): (u32, u32)| !((u64::from(class(out)) << 32) | u64::from(into));
+    let mut keys: Vec<(u64, u32, u32)> =
+        (0..).zip(&degrees).map(|(index, degree)| (rank(*degree), 0, index)).collect();
+    keys.sort_unstable();
+    let slots = places(&keys);
+    keys.iter_mut().for_each(|key| key.1 = u32::MAX);
+    for [_, from, to] in edges() {
+        let first = &mut keys[slots[from as usize] as usize].1;
+        *first = slots[to as usize].min(*first);
     }
-    slots
+    keys.sort_unstable();
+    places(&keys)
+}
+
+/// The place of each index in an order.
+fn places(order: &[(u64, u32, u32)]) -> Vec<u32> {
+    let mut places = vec![0; order.len()];
+    for (place, (_, _, index)) in (0..).zip(order) {
+        places[*index as usize] = place;
+    }
+    places
 }
 
 fn open_particles(ids: &[Cid], slots: &[u32], links: &[IndexedLink]) -> Particles {

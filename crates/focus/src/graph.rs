@@ -159,7 +159,7 @@ impl Graph {
 
     /// The teleport vector by slot: it sums to 2^62 unless the graph is empty.
     pub fn teleport(&self) -> Vec<u64> {
-        teleport(&self.tokens, self.canonical())
+        teleport(&self.tokens, |slot| self.particles.is_live(slot), self.canonical())
     }
 
     /// Whether so much was changed since the last layout that a new one pays.

@@ -29,8 +29,10 @@ mod neurons;
 mod particles;
 pub mod plain;
 mod rows;
+pub mod shards;
 mod slots;
 pub mod solve;
+mod step;
 mod teleport;
 
 pub use build::{IndexedLink, Parts};

@@ -1,22 +1,20 @@
 //! Steps of focus until the masses settle (`docs/spec/focus.md` 7 to 9).
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use anthill_kernels::parallel::Parallel;
-use anthill_kernels::pull::{LANES, pull_row, pull_rows, scale};
+use anthill_kernels::pull::LANES;
 
 use crate::damping::Damping;
 use crate::fixed::{ONE, mul_q32, mul_q62};
 use crate::graph::Graph;
 use crate::matrix::Part;
+use crate::step::{Work, settle_rest};
 
 /// The residual at which a run ends: 1e-6 of all mass.
 pub const EPSILON: u64 = ONE / 1_000_000;
 /// The cap on steps; for allowed dampings it never binds.
 pub const MAX_STEPS: usize = 2_048;
-/// Values of the passes over all particles that one job takes.
-const SPAN: usize = 1 << 15;
+/// Parts of the matrix for each thread.
+const PARTS: usize = 8;
 /// Residual ratios that the gap estimate looks back at.
 const RATIOS: usize = 4;
 
@@ -158,7 +156,7 @@ impl<'a> Steps<'a> {
         let teleport = graph.teleport();
         let masses = start.map_or_else(|| teleport.clone(), |start| start_masses(graph, start));
         let threads = parallel.threads();
-        let parts = graph.matrix.parts(if threads > 1 { threads * 8 } else { 1 });
+        let parts = graph.matrix.parts(if threads > 1 { threads * PARTS } else { 1 });
         // Particles that came after the layout have rows of late entries alone.
         let sums = vec![0; graph.slots().max(graph.matrix.widths().len() * LANES)];
         let lowest = graph.lowest().map_or(0, |slot| slot as usize);
@@ -170,72 +168,6 @@ impl<'a> Steps<'a> {
     pub fn masses(&self) -> &[u64] {
         &self.masses
     }
-
-    /// Sums of what flows into each particle; gives the sum of the damped ones.
-    fn pull(&mut self) -> u64 {
-        let (matrix, masses, damping) = (&self.graph.matrix, &self.masses[..], self.damping);
-        let (pieces, parts) = (matrix.pieces(), &self.parts);
-        let heavy: Vec<AtomicU64> = pieces.iter().map(|_| AtomicU64::new(0)).collect();
-        let total = AtomicU64::new(0);
-        let mut rest = &mut self.sums[..];
-        let mut slices = Vec::with_capacity(parts.len());
-        for part in parts {
-            let (own, after) = rest.split_at_mut(part.groups * LANES);
-            slices.push(Mutex::new(own));
-            rest = after;
-        }
-        rest.fill(0);
-        self.parallel.run(pieces.len() + parts.len(), &|job| match job.checked_sub(pieces.len()) {
-            None => {
-                let piece = &pieces[job];
-                let lines = &matrix.lines()[piece.first..piece.first + piece.lines];
-                heavy[job].store(pull_row(lines, masses), Ordering::Relaxed);
-            }
-            Some(job) => {
-                let part = &parts[job];
-                let lines = &matrix.lines()[part.first_line..part.first_line + part.lines];
-                let widths = &matrix.widths()[part.first_group..part.first_group + part.groups];
-                if let Ok(mut sums) = slices[job].lock() {
-                    let damped = pull_rows(lines, widths, masses, damping, &mut sums);
-                    total.fetch_add(damped, Ordering::Relaxed);
-                }
-            }
-        });
-        drop(slices);
-        let heavy = pieces.iter().zip(heavy).map(|(piece, sum)| (piece.row, sum.into_inner()));
-        let mut total = total.into_inner();
-        for (row, more) in heavy.chain(matrix.late_flows(masses)) {
-            let sum = &mut self.sums[row as usize];
-            total = total.wrapping_sub(scale(*sum, damping));
-            *sum = sum.wrapping_add(more);
-            total = total.wrapping_add(scale(*sum, damping));
-        }
-        total
-    }
-
-    /// Damps the sums, adds the rest by the teleport vector and replaces the masses; gives the sum
-    /// and the residual.
-    fn replace(&mut self, rest: u64) -> (u64, u64) {
-        let (sum, residual) = (AtomicU64::new(0), AtomicU64::new(0));
-        let damping = self.damping;
-        let spans = self.masses.chunks_mut(SPAN).zip(self.sums.chunks(SPAN));
-        let spans = spans.zip(self.teleport.chunks(SPAN));
-        let spans: Vec<_> = spans.map(|((m, s), t)| (Mutex::new(m), s, t)).collect();
-        self.parallel.run(spans.len(), &|job| {
-            let (masses, flows, teleport) = &spans[job];
-            let Ok(mut masses) = masses.lock() else { return };
-            let (mut all, mut changes) = (0u64, 0u64);
-            for ((mass, flow), t) in masses.iter_mut().zip(*flows).zip(*teleport) {
-                let next = scale(*flow, damping).wrapping_add(mul_q62(rest, *t));
-                all = all.wrapping_add(next);
-                changes = changes.wrapping_add(next.abs_diff(*mass));
-                *mass = next;
-            }
-            sum.fetch_add(all, Ordering::Relaxed);
-            residual.fetch_add(changes, Ordering::Relaxed);
-        });
-        (sum.into_inner(), residual.into_inner())
-    }
 }
 
 impl Stepper for Steps<'_> {
@@ -243,21 +175,17 @@ impl Stepper for Steps<'_> {
 
     fn step(&mut self) -> Result<u64, Never> {
         let before = self.masses[self.lowest];
-        let flow = self.pull();
-        let (sum, residual) = self.replace(ONE.wrapping_sub(flow));
+        let work = Work { damping: self.damping, parallel: self.parallel };
+        let matrix = &self.graph.matrix;
+        let flow = work.pull(matrix, &self.parts, &self.masses, &mut self.sums);
+        let rest = ONE.wrapping_sub(flow);
+        let (sum, residual) = work.replace(rest, &self.sums, &self.teleport, &mut self.masses);
         Ok(settle_rest(&mut self.masses[self.lowest], before, ONE.wrapping_sub(sum), residual))
     }
 
     fn into_masses(self) -> Result<Vec<u64>, Never> {
         Ok(self.masses)
     }
-}
-
-/// Gives the missing units to the lowest id; gives the residual with that in it.
-fn settle_rest(mass: &mut u64, before: u64, missing: u64, residual: u64) -> u64 {
-    let without = residual.wrapping_sub(mass.abs_diff(before));
-    *mass = mass.wrapping_add(missing);
-    without.wrapping_add(mass.abs_diff(before))
 }
 
 /// Computes the masses by plain loops over compressed rows, one value after the other: what the other

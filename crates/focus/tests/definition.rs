@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anthill_focus::plain::{self, Plain};
+use anthill_focus::shards::solve_sharded;
 use anthill_focus::{
     Damping, Delta, Focus, Graph, Link, ONE, Run, commitment, solve, solve_scalar,
 };
@@ -165,6 +166,9 @@ proptest! {
         check(&plain, &graph, &solve(&graph, case.damping, None, &Sequential));
         check(&plain, &graph, &solve(&graph, case.damping, None, &Backwards));
         check(&plain, &graph, &solve_scalar(&graph, case.damping, None));
+        for shards in [1, 2, 5] {
+            check(&plain, &graph, &solve_sharded(&graph, shards, case.damping, None, &Backwards));
+        }
     }
 
     #[test]
