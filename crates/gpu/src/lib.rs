@@ -16,6 +16,7 @@ pub mod cpu;
 mod device;
 mod elementwise;
 mod error;
+pub mod focus;
 mod int8;
 mod limits;
 mod lora;
@@ -27,7 +28,7 @@ mod pool;
 pub use adapter::{AdapterInfo, AdapterKind, Choice, adapters};
 pub use approximate::Approximate;
 pub use attention::{AttentionShape, attention};
-pub use batch::{Batch, Grid};
+pub use batch::{Batch, Grid, Prepared};
 pub use buffer::{Buffer, Word};
 pub use device::{Device, Options};
 pub use elementwise::{Binary, Reduction, Unary, binary, reduce, unary};
@@ -41,7 +42,7 @@ pub use pipeline::Kernel;
 pub use pool::{POOL_BYTES, PoolStats};
 
 /// All kernels of this crate, for tests of their text.
-pub const KERNELS: [Kernel; 11] = [
+pub const KERNELS: [Kernel; 24] = [
     int8::GEMM,
     nearest::DOTS,
     nearest::HAMMING,
@@ -53,4 +54,17 @@ pub const KERNELS: [Kernel; 11] = [
     attention::ATTENTION,
     elementwise::MAP,
     elementwise::REDUCE,
+    focus::GATHER,
+    focus::WIDE_SET.heavy,
+    focus::WIDE_SET.combine,
+    focus::WIDE_SET.total,
+    focus::WIDE_SET.rest,
+    focus::WIDE_SET.apply,
+    focus::WIDE_SET.close,
+    focus::NARROW_SET.heavy,
+    focus::NARROW_SET.combine,
+    focus::NARROW_SET.total,
+    focus::NARROW_SET.rest,
+    focus::NARROW_SET.apply,
+    focus::NARROW_SET.close,
 ];

@@ -33,10 +33,11 @@ impl Limits {
         // Kernels count words in 32 bits, bytes in Vulkan's binding too.
         let own = own.min(u64::from(u32::MAX));
         let bytes = options.binding_limit.map_or(own, |asked| asked.min(own));
+        let groups = raw.max_compute_workgroups_per_dimension;
         Self {
             // Kernels see words.
             binding_bytes: bytes / 4 * 4,
-            groups: raw.max_compute_workgroups_per_dimension,
+            groups: options.group_limit.map_or(groups, |asked| asked.min(groups)),
             workgroup_bytes: raw.max_compute_workgroup_storage_size,
             invocations: raw.max_compute_invocations_per_workgroup,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
