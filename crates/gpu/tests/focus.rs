@@ -3,11 +3,18 @@
 
 mod common;
 
-use anthill_gpu::focus::{Csc, Mode, ONE, Problem, Steps};
+use anthill_focus::{
+    Csc, Damping, Delta, Graph, Link, ONE, Run, Stepper, commitment, plain, solve, solve_scalar,
+};
+use anthill_gpu::focus::{Mode, Problem, Steps, run, run_light};
 use anthill_gpu::{Device, GpuError, Options};
+use anthill_kernels::parallel::Sequential;
+use anthill_types::{AccountId, Cid};
 use common::{Random, open};
+use serde_json::Value;
 
 /// A graph by slot, with all that a run needs.
+#[derive(Clone)]
 struct Case {
     name: String,
     matrix: Csc,
@@ -46,7 +53,7 @@ impl Case {
             sources: edges.iter().map(|(from, ..)| *from).collect(),
             weights: edges.iter().map(|(from, _, stake)| weight(*from, *stake)).collect(),
         };
-        let warm = random.word() % 2 == 0;
+        let warm = random.word().is_multiple_of(2);
         let teleport = masses(random, slots);
         let start = if warm { masses(random, slots) } else { teleport.clone() };
         let lowest = (random.word() % slots as u64) as u32;
@@ -116,7 +123,7 @@ fn case(random: &mut Random, round: usize) -> Case {
 }
 
 fn scaled(x: u64, q: u32) -> u64 {
-    (u128::from(x) * u128::from(q) >> 32) as u64
+    ((u128::from(x) * u128::from(q)) >> 32) as u64
 }
 
 /// One step of the definition.
@@ -130,7 +137,7 @@ fn reference(case: &Case, pi: &mut [u64]) -> u64 {
         })
         .collect();
     let rest = ONE - y.iter().sum::<u64>();
-    let share = |t: u64| (u128::from(rest) * u128::from(t) >> 62) as u64;
+    let share = |t: u64| ((u128::from(rest) * u128::from(t)) >> 62) as u64;
     let mut next: Vec<u64> = y.iter().zip(&case.teleport).map(|(y, t)| y + share(*t)).collect();
     let missing = ONE - next.iter().sum::<u64>();
     next[case.lowest as usize] += missing;
@@ -168,4 +175,215 @@ fn random_graphs_have_the_definitions_bits() {
         steps += compare(&devices[round % 3], &case, mode);
     }
     println!("500 graphs, {steps} steps");
+}
+
+/// Chunks of pi on both sides of the matrix, heavy rows over several parts, pieces of pieces.
+#[test]
+fn a_graph_cut_to_small_buffers_has_the_same_bits() {
+    let mut random = Random(7);
+    let case = case(&mut random, 44);
+    assert_eq!(case.name, "hubs");
+    for bytes in [512, 4096, 20_000, 65_536] {
+        let device = open(&Options { binding_limit: Some(bytes), ..Options::default() });
+        if bytes == 512 {
+            // 64 slots a chunk: some 100 chunks, whose sums do not fit into one buffer any more.
+            let error = Steps::new(&device, &case.problem(), Mode::Light).err().unwrap();
+            assert!(matches!(error, GpuError::TooLarge { .. }), "{error}");
+            continue;
+        }
+        compare(&device, &case, Mode::Consensus);
+    }
+}
+
+/// 4,700 workgroups and more in a dispatch that may have 80 in a dimension.
+#[test]
+fn long_dispatches_are_folded() {
+    let device = open(&Options { group_limit: Some(80), ..Options::default() });
+    let mut random = Random(8);
+    let slots = 400_000;
+    let mut all = edges(&mut random, slots, 700_000);
+    all.extend((0..6_000).map(|row| (row * 7 + 1, row % 4, 1)));
+    compare(&device, &Case::new(&mut random, "wide", slots as usize, all), Mode::Light);
+}
+
+#[test]
+fn what_ran_ahead_is_not_seen() {
+    let device = open(&Options::default());
+    let mut random = Random(9);
+    let ring = (0..50).map(|v| (v, (v + 1) % 50, 1)).collect();
+    let case = Case::new(&mut random, "ring", 50, ring);
+    let mut pi = case.start.clone();
+    let mut residual = u64::MAX;
+    let mut past = 0;
+    // Up to ten steps beyond the tolerance.
+    for count in 1.. {
+        let before = residual;
+        residual = reference(&case, &mut pi);
+        let mut steps = Steps::new(&device, &case.problem(), Mode::Consensus).unwrap();
+        let made: Vec<u64> = (0..count).map(|_| steps.step().unwrap()).collect();
+        assert_eq!(made[count - 1], residual);
+        assert!(steps.into_masses().unwrap() == pi, "{count} steps");
+        past += usize::from(before <= Mode::Consensus.tolerance());
+        if past == 10 {
+            return;
+        }
+    }
+}
+
+fn id(kind: &str, number: u64) -> Cid {
+    Cid::of(format!("{kind} {number}").as_bytes())
+}
+
+fn link(random: &mut Random, particles: u64) -> Link {
+    let mut particle = || id("particle", random.word() % particles);
+    let (from, to) = (particle(), particle());
+    Link { neuron: AccountId(id("neuron", random.word() % 9).0), from, to }
+}
+
+/// Graphs of links that come and go, from the processor's last masses: runs equal in all they say.
+#[test]
+fn changing_graphs_run_as_on_the_processor() {
+    let device = open(&Options::default());
+    let mut random = Random(10);
+    for _ in 0..20 {
+        let particles = random.size(200) as u64 + 1;
+        let mut links: Vec<Link> =
+            (0..random.size(600)).map(|_| link(&mut random, particles)).collect();
+        let stakes: Vec<_> = (0..8)
+            .map(|n| (AccountId(id("neuron", n).0), u128::from(random.word()) << (n * 3)))
+            .collect();
+        let mut graph = Graph::from_links(links.clone(), stakes.clone()).unwrap();
+        let mut masses: Option<Vec<u64>> = None;
+        for _ in 0..3 {
+            let damping = Damping::from_ten_thousandths(7_001 + random.size(2_800) as u32).unwrap();
+            let found = run(&device, &graph, damping, masses.as_deref()).unwrap();
+            assert_eq!(found, solve(&graph, damping, masses.as_deref(), &Sequential));
+            assert_eq!(found, solve_scalar(&graph, damping, masses.as_deref()));
+            masses = Some(found.masses);
+            let added = (0..random.size(30)).map(|_| link(&mut random, particles + 5)).collect();
+            let removed = links.split_off(links.len() * 2 / 3);
+            graph.apply(&Delta { added, removed, stakes: Vec::new() }).unwrap();
+        }
+        let fresh = Graph::from_links(links.clone(), stakes.clone()).unwrap();
+        let found = run(&device, &fresh, Damping::default(), None).unwrap();
+        let oracle = plain::focus(&links, &stakes.into_iter().collect(), Damping::default(), None);
+        assert_eq!(found.residuals, oracle.residuals);
+        if fresh.particles() > 0 {
+            assert_eq!(commitment(&fresh, &found.masses), oracle.commitment());
+        }
+    }
+}
+
+/// Numbers beyond 64 bits as texts: one value stands in each line of the file.
+fn quoted(json: &str) -> String {
+    let line = |line: &str| {
+        let number = line.rsplit(' ').next().unwrap_or("").trim_end_matches(',');
+        let long = number.len() > 18 && number.bytes().all(|b| b.is_ascii_digit());
+        if long { line.replace(number, &format!("\"{number}\"")) } else { line.to_string() }
+    };
+    json.lines().map(line).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}
+
+#[test]
+fn the_worked_cases_come_out() {
+    let device = open(&Options::default());
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/focus-small.json");
+    let file: Value =
+        serde_json::from_str(&quoted(&std::fs::read_to_string(file).unwrap())).unwrap();
+    let cases = file["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 7);
+    for case in cases {
+        let particle = |name: &Value| Cid::of(name.as_str().unwrap().as_bytes());
+        let links = case["links"].as_array().unwrap().iter().map(|link| Link {
+            neuron: AccountId(particle(&link[0]).0),
+            from: particle(&link[1]),
+            to: particle(&link[2]),
+        });
+        let stakes = case["stakes"].as_object().unwrap().iter().map(|(name, stake)| {
+            (AccountId(Cid::of(name.as_bytes()).0), text(stake).parse().unwrap())
+        });
+        let graph = Graph::from_links(links, stakes).unwrap();
+        let damping: Damping = case["damping"].as_str().unwrap().parse().unwrap();
+        let run = run(&device, &graph, damping, None).unwrap();
+        let pi = case["pi"].as_object().unwrap();
+        assert_eq!(graph.particles(), pi.len());
+        for (name, mass) in pi {
+            let slot = graph.slot(&Cid::of(name.as_bytes())).unwrap();
+            assert_eq!(run.masses[slot as usize].to_string(), text(mass), "{}", case["name"]);
+        }
+        let residuals: Vec<String> = run.residuals.iter().map(u64::to_string).collect();
+        let wanted: Vec<String> = case["residuals"].as_array().unwrap().iter().map(text).collect();
+        assert_eq!(residuals, wanted, "{}", case["name"]);
+        assert_eq!(run.iterations().to_string(), case["iterations"].to_string());
+        assert_eq!(commitment(&graph, &run.masses).to_string(), text(&case["commitment"]));
+    }
+}
+
+/// A light run makes the steps of a full one and ends earlier.
+#[test]
+fn a_light_run_is_the_beginning_of_a_full_one() {
+    let device = open(&Options::default());
+    let mut random = Random(11);
+    let links: Vec<Link> = (0..900).map(|_| link(&mut random, 300)).collect();
+    let stakes = (0..9).map(|n| (AccountId(id("neuron", n).0), u128::from(1_000 + n)));
+    let graph = Graph::from_links(links, stakes).unwrap();
+    let full = run(&device, &graph, Damping::default(), None).unwrap();
+    let light = run_light(&device, &graph, Damping::default(), None).unwrap();
+    let light = light.into_not_for_consensus();
+    assert!(light.converged && light.iterations() < full.iterations());
+    assert!(full.residuals.starts_with(&light.residuals));
+    assert!(*light.residuals.last().unwrap() <= ONE / 10_000);
+    assert!(light.residuals.iter().rev().skip(1).all(|r| *r > ONE / 10_000));
+    assert_eq!(light.masses.iter().sum::<u64>(), ONE);
+}
+
+#[test]
+fn an_empty_graph_has_an_empty_result() {
+    let device = open(&Options::default());
+    let run = run(&device, &Graph::new(), Damping::default(), None).unwrap();
+    assert_eq!(run, Run { converged: true, ..Run::default() });
+}
+
+#[test]
+fn what_is_no_graph_is_refused() {
+    let device = open(&Options::default());
+    let mut random = Random(12);
+    let good = Case::new(&mut random, "two", 2, vec![(0, 1, 1), (1, 0, 1)]);
+    let refused = |change: &dyn Fn(&mut Case)| {
+        let mut case = good.clone();
+        change(&mut case);
+        Steps::new(&device, &case.problem(), Mode::Consensus).err().unwrap()
+    };
+    let graph: [&dyn Fn(&mut Case); 6] = [
+        &|c| c.lowest = 2,
+        &|c| c.matrix.sources[1] = 2,
+        &|c| c.matrix.row_start = vec![0, 3, 2],
+        &|c| c.matrix.row_start = vec![0, 1, 1],
+        &|c| c.start[0] ^= 1,
+        &|c| c.teleport[1] ^= 1,
+    ];
+    for change in graph {
+        let error = refused(change);
+        assert!(matches!(error, GpuError::Graph { .. }), "{error}");
+    }
+    let shape: [&dyn Fn(&mut Case); 3] =
+        [&|c| c.teleport.push(0), &|c| c.matrix.row_start.push(2), &|c| {
+            c.matrix.weights.truncate(1)
+        }];
+    for change in shape {
+        let error = refused(change);
+        assert!(matches!(error, GpuError::Shape { .. }), "{error}");
+    }
+    let tiny = open(&Options { binding_limit: Some(256), ..Options::default() });
+    let error = Steps::new(&tiny, &good.problem(), Mode::Consensus).err().unwrap();
+    assert!(matches!(error, GpuError::TooLarge { limit: 256, .. }), "{error}");
+    let closed = open(&Options::default());
+    let mut steps = Steps::new(&closed, &good.problem(), Mode::Consensus).unwrap();
+    steps.step().unwrap();
+    closed.close();
+    assert!(matches!(steps.into_masses(), Err(GpuError::Lost { .. })));
 }

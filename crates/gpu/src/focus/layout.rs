@@ -1,6 +1,7 @@
 //! A matrix in pull form cut to parts that fit a device's buffers, its rows sorted for the kernels.
 
-use super::Csc;
+use anthill_focus::Csc;
+
 use super::kernels::SLICE;
 use crate::GpuError;
 

@@ -1,26 +1,74 @@
 //! The focus of a knowledge graph, by the definition's integers: the processor's bits on every adapter.
+//!
+//! [`run`] ranks a graph as [`anthill_focus::solve()`] does, [`run_light`] as closely as a picture needs;
+//! [`Steps`] is the back-end under both.
 
 mod kernels;
 mod layout;
+mod preview;
 mod steps;
 
 pub(crate) use kernels::{GATHER, NARROW_SET, WIDE_SET};
+pub use preview::Preview;
 pub use steps::Steps;
 
-use crate::GpuError;
+use anthill_focus::solve::{run_to, start_masses};
+use anthill_focus::{Csc, Damping, EPSILON, Graph, ONE, Run};
+
 use crate::error::check_len;
+use crate::{Device, GpuError};
 
-/// The whole mass, 2^62.
-pub const ONE: u64 = 1 << 62;
+/// Tolerance of the light mode: 1e-4 of all mass.
+const LIGHT_EPSILON: u64 = ONE / 10_000;
 
-/// A transition matrix in pull form: row v has the entries P(u, v).
-pub struct Csc {
-    /// First entry of each row, and the end of the last.
-    pub row_start: Vec<u32>,
-    /// Slot of the source of each entry.
-    pub sources: Vec<u32>,
-    /// Weight of each entry, in units of 2^-32.
-    pub weights: Vec<u32>,
+/// Ranks a graph on a device: masses, residuals and steps are those of [`anthill_focus::solve()`], bit
+/// for bit. `start` (by slot) is where it begins; without it the teleport vector.
+///
+/// # Errors
+/// As [`Steps::new`].
+pub fn run(
+    device: &Device,
+    graph: &Graph,
+    damping: Damping,
+    start: Option<&[u64]>,
+) -> Result<Run, GpuError> {
+    run_in(Mode::Consensus, device, graph, damping, start)
+}
+
+/// Ranks a graph for showing it: to 1e-4, with workgroups of 64 invocations.
+///
+/// # Errors
+/// As [`Steps::new`].
+pub fn run_light(
+    device: &Device,
+    graph: &Graph,
+    damping: Damping,
+    start: Option<&[u64]>,
+) -> Result<Preview<Run>, GpuError> {
+    run_in(Mode::Light, device, graph, damping, start).map(Preview::new)
+}
+
+fn run_in(
+    mode: Mode,
+    device: &Device,
+    graph: &Graph,
+    damping: Damping,
+    start: Option<&[u64]>,
+) -> Result<Run, GpuError> {
+    let Some(lowest) = graph.lowest() else {
+        return Ok(Run { converged: true, ..Run::default() });
+    };
+    let (matrix, teleport) = (graph.csc(), graph.teleport());
+    let start = start.map_or_else(|| teleport.clone(), |start| start_masses(graph, start));
+    let problem = Problem {
+        matrix: &matrix,
+        teleport: &teleport,
+        start: &start,
+        lowest,
+        // Below 2^32, since a damping is below 1.
+        damping: damping.quantised() as u32,
+    };
+    run_to(Steps::new(device, &problem, mode)?, mode.tolerance())
 }
 
 /// What is iterated: all slices by slot.
@@ -51,8 +99,8 @@ impl Mode {
     /// The residual at which a run ends, in units of 2^-62.
     pub fn tolerance(self) -> u64 {
         match self {
-            Self::Consensus => ONE / 1_000_000,
-            Self::Light => ONE / 10_000,
+            Self::Consensus => EPSILON,
+            Self::Light => LIGHT_EPSILON,
         }
     }
 }

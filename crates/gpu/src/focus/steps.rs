@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use anthill_focus::Stepper;
+
 use super::kernels::{GATHER, Kernels, NARROW_SET, SLICE, WIDE_SET};
 use super::layout::{Part, Sizes, cut};
 use super::{Mode, Problem};
@@ -23,8 +25,8 @@ const STATE_HEAD: usize = 4;
 /// The iteration of one graph on a device, from its start on.
 ///
 /// Several steps are submitted at once where that saves waiting. The device itself stops after the step
-/// that reaches the tolerance, and what was handed out by [`Steps::step`] is what [`Steps::into_masses`]
-/// belongs to, whatever ran ahead.
+/// that reaches the tolerance, and what was handed out by [`Stepper::step`] is what
+/// [`Stepper::into_masses`] belongs to, whatever ran ahead.
 pub struct Steps {
     device: Device,
     chunks: Vec<Chunk>,
@@ -96,41 +98,6 @@ impl Steps {
         })
     }
 
-    /// Makes one step and returns its residual, `sum |pi' - pi|` in units of 2^-62.
-    ///
-    /// # Errors
-    /// [`GpuError::Lost`], or what the driver says.
-    pub fn step(&mut self) -> Result<u64, GpuError> {
-        if self.waiting.is_empty() {
-            self.submit()?;
-        }
-        let missing = || self.device.refused(&"a step of focus gave no residual");
-        let residual = self.waiting.pop_front().ok_or_else(missing)?;
-        self.taken += 1;
-        self.seen = [self.seen[1], Some(residual)];
-        Ok(residual)
-    }
-
-    /// The masses by slot after the steps that were handed out, in units of 2^-62.
-    ///
-    /// # Errors
-    /// [`GpuError::Lost`], or what the driver says.
-    pub fn into_masses(self) -> Result<Vec<u64>, GpuError> {
-        if !self.waiting.is_empty() {
-            // More ran than was asked for: back to where that began, and as many steps as were.
-            for (chunk, before) in self.chunks.iter().zip(&self.before) {
-                self.device.copy(before, &chunk.pi)?;
-            }
-            self.run(self.taken)?;
-        }
-        let mut masses = Vec::new();
-        for chunk in &self.chunks {
-            let words: Vec<u32> = self.device.read(&chunk.pi)?;
-            masses.extend(words.as_chunks().0.iter().map(joined));
-        }
-        Ok(masses)
-    }
-
     /// Submits steps and waits for their residuals.
     fn submit(&mut self) -> Result<(), GpuError> {
         let ahead = self.ahead();
@@ -180,6 +147,37 @@ impl Steps {
             self.program.iter().try_for_each(|dispatch| batch.add(dispatch))?;
         }
         batch.submit()
+    }
+}
+
+impl Stepper for Steps {
+    type Error = GpuError;
+
+    fn step(&mut self) -> Result<u64, GpuError> {
+        if self.waiting.is_empty() {
+            self.submit()?;
+        }
+        let missing = || self.device.refused(&"a step of focus gave no residual");
+        let residual = self.waiting.pop_front().ok_or_else(missing)?;
+        self.taken += 1;
+        self.seen = [self.seen[1], Some(residual)];
+        Ok(residual)
+    }
+
+    fn into_masses(self) -> Result<Vec<u64>, GpuError> {
+        if !self.waiting.is_empty() {
+            // More ran than was asked for: back to where that began, and as many steps as were.
+            for (chunk, before) in self.chunks.iter().zip(&self.before) {
+                self.device.copy(before, &chunk.pi)?;
+            }
+            self.run(self.taken)?;
+        }
+        let mut masses = Vec::new();
+        for chunk in &self.chunks {
+            let words: Vec<u32> = self.device.read(&chunk.pi)?;
+            masses.extend(words.as_chunks().0.iter().map(joined));
+        }
+        Ok(masses)
     }
 }
 
