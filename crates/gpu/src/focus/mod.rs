@@ -1,13 +1,15 @@
 //! The focus of a knowledge graph, by the definition's integers: the processor's bits on every adapter.
 //!
 //! [`run`] ranks a graph as [`anthill_focus::solve()`] does, [`run_light`] as closely as a picture needs;
-//! [`Steps`] is the back-end under both.
+//! [`Steps`] is the back-end under both. [`Crossover`] says which graphs are worth the way to the adapter.
 
+mod crossover;
 mod kernels;
 mod layout;
 mod preview;
 mod steps;
 
+pub use crossover::Crossover;
 pub(crate) use kernels::{GATHER, NARROW_SET, WIDE_SET};
 pub use preview::Preview;
 pub use steps::Steps;
