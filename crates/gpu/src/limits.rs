@@ -70,10 +70,7 @@ impl Limits {
     /// # Errors
     /// [`GpuError::TooLarge`] when two dimensions are too small.
     pub fn line(&self, groups: usize) -> Result<Grid, GpuError> {
-        let side = self.groups as usize;
-        let y = groups.div_ceil(side.max(1)).max(1);
-        let x = groups.div_ceil(y);
-        self.grid(x, y, 1)
+        Grid::line(groups, self.groups)
     }
 
     /// A dispatch in three dimensions.
@@ -81,14 +78,27 @@ impl Limits {
     /// # Errors
     /// [`GpuError::TooLarge`] when a dimension is beyond the adapter's limit.
     pub fn grid(&self, x: usize, y: usize, z: usize) -> Result<Grid, GpuError> {
+        Grid::within(self.groups, [x, y, z])
+    }
+}
+
+impl Grid {
+    /// `groups` workgroups in a line, folded to at most `most` in a dimension.
+    pub(crate) fn line(groups: usize, most: u32) -> Result<Self, GpuError> {
+        let y = groups.div_ceil((most as usize).max(1)).max(1);
+        Self::within(most, [groups.div_ceil(y), y, 1])
+    }
+
+    fn within(most: u32, sides: [usize; 3]) -> Result<Self, GpuError> {
         let side = |count: usize| match u32::try_from(count) {
-            Ok(count) if count <= self.groups => Ok(count),
+            Ok(count) if count <= most => Ok(count),
             _ => Err(GpuError::TooLarge {
                 what: "the number of workgroups in a dimension",
-                limit: u64::from(self.groups),
+                limit: u64::from(most),
                 found: count as u64,
             }),
         };
-        Ok(Grid { x: side(x)?, y: side(y)?, z: side(z)? })
+        let [x, y, z] = sides;
+        Ok(Self { x: side(x)?, y: side(y)?, z: side(z)? })
     }
 }

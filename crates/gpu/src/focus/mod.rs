@@ -6,11 +6,14 @@
 mod crossover;
 mod kernels;
 mod layout;
+mod plan;
 mod preview;
+mod record;
 mod steps;
 
 pub use crossover::Crossover;
 pub(crate) use kernels::{GATHER, NARROW_SET, WIDE_SET};
+pub use plan::{Content, Dispatch, Plan};
 pub use preview::Preview;
 pub use steps::Steps;
 
