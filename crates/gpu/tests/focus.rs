@@ -7,7 +7,7 @@ use anthill_focus::{
     Damping, Delta, Graph, Link, ONE, Run, Stepper, commitment, plain, solve, solve_scalar,
 };
 use anthill_gpu::focus::{Mode, Steps, run, run_light};
-use anthill_gpu::{Device, GpuError, Options};
+use anthill_gpu::{Device, GpuError, Kernel, Options};
 use anthill_kernels::parallel::Sequential;
 use anthill_types::{AccountId, Cid};
 use common::graphs::{Case, case, edges, reference};
@@ -43,6 +43,62 @@ fn random_graphs_have_the_definitions_bits() {
         steps += compare(&devices[round % 3], &case, mode);
     }
     println!("500 graphs, {steps} steps");
+}
+
+/// Of each pair of numbers: sum, distance, whether the first is below, the first scaled by the second's low
+/// word, and the first's share of the second where both are at most ONE.
+const ARITHMETIC: Kernel = Kernel::new(
+    "arithmetic",
+    &[
+        include_str!("../src/shaders/focus/words.wgsl"),
+        "struct Shape { pairs: u32 }
+        @group(0) @binding(0) var<uniform> shape: Shape;
+        @group(0) @binding(1) var<storage, read> pairs: array<vec4<u32>>;
+        @group(0) @binding(2) var<storage, read_write> found: array<vec2<u32>>;
+        @compute @workgroup_size(64)
+        fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            if id.x >= shape.pairs { return; }
+            let a = pairs[id.x].xy;
+            let b = pairs[id.x].zw;
+            found[id.x * 5u] = sum(a, b);
+            found[id.x * 5u + 1u] = apart(a, b);
+            found[id.x * 5u + 2u] = vec2(u32(below(a, b)), 0u);
+            found[id.x * 5u + 3u] = scaled(a, b.x);
+            found[id.x * 5u + 4u] = share(a, b);
+        }",
+    ],
+);
+
+#[test]
+fn the_arithmetic_is_exact_at_every_edge() {
+    let device = open(&Options::default());
+    let mut random = Random(13);
+    let near = [0, 1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 61, 62].map(|bits| 1_u64 << bits);
+    let edges: Vec<u64> = near.iter().flat_map(|n| [n - 1, *n, (n + 1).min(ONE)]).collect();
+    let mut pairs: Vec<[u64; 2]> =
+        edges.iter().flat_map(|a| edges.iter().map(move |b| [*a, *b])).collect();
+    // Numbers of every length, some of them all ones.
+    let mut number = || {
+        let bits = random.word() % 62 + 1;
+        let word = if random.word().is_multiple_of(4) { u64::MAX } else { random.word() };
+        word >> (64 - bits)
+    };
+    pairs.extend((0..60_000).map(|_| [number(), number()]));
+    let words: Vec<u32> =
+        pairs.as_flattened().iter().flat_map(|n| [*n as u32, (n >> 32) as u32]).collect();
+    let given = device.upload(&words).unwrap();
+    let found = device.alloc(pairs.len() * 10).unwrap();
+    let grid = device.limits().grid(pairs.len().div_ceil(64), 1, 1).unwrap();
+    device.run(&ARITHMETIC, &[pairs.len() as u32], &[&given, &found], grid).unwrap();
+    let found: Vec<u32> = device.read(&found).unwrap();
+    for ([a, b], found) in pairs.iter().zip(found.chunks(10)) {
+        let found: Vec<u64> =
+            found.chunks(2).map(|w| (u64::from(w[1]) << 32) | u64::from(w[0])).collect();
+        let wide = |x: u64, y: u64| u128::from(x) * u128::from(y);
+        let scaled = (wide(*a, b & 0xffff_ffff) >> 32) as u64;
+        let share = (wide(*a, *b) >> 62) as u64;
+        assert_eq!(found, [a + b, a.abs_diff(*b), u64::from(a < b), scaled, share], "{a} {b}");
+    }
 }
 
 /// Chunks of pi on both sides of the matrix, heavy rows over several parts, pieces of pieces.

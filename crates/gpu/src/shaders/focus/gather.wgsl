@@ -30,8 +30,20 @@ fn main(
         return;
     }
     let row = rows[slice * SLICE + lane];
+    let end = starts[slice + 1u];
+    var i = starts[slice] + lane;
     var moved = vec2(0u);
-    for (var i = starts[slice] + lane; i < starts[slice + 1u]; i += SLICE) {
+    // Four at once: their loads do not wait for each other.
+    for (; i + 3u * SLICE < end; i += 4u * SLICE) {
+        let a = entries[i];
+        let b = entries[i + SLICE];
+        let c = entries[i + 2u * SLICE];
+        let d = entries[i + 3u * SLICE];
+        let ab = sum(scaled(pi[a.x], a.y), scaled(pi[b.x], b.y));
+        let cd = sum(scaled(pi[c.x], c.y), scaled(pi[d.x], d.y));
+        moved = sum(moved, sum(ab, cd));
+    }
+    for (; i < end; i += SLICE) {
         let entry = entries[i];
         moved = sum(moved, scaled(pi[entry.x], entry.y));
     }
