@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(found.edges(), Some(11_112));
         assert!(found.worth_it(11_112) && !found.worth_it(11_111));
         // The adapter is quicker from the first edge on, or never.
-        assert_eq!(timings([0.01, 1.0], [0.001, 0.01]).edges(), Some(0));
+        assert_eq!(timings([0.02, 1.0], [0.001, 0.01]).edges(), Some(0));
         assert_eq!(timings([0.01, 1.0], [0.02, 1.5]), Crossover::NEVER);
         assert!(!Crossover::NEVER.worth_it(usize::MAX));
     }

@@ -2,20 +2,19 @@
 
 use anthill_focus::Csc;
 
-use super::kernels::SLICE;
 use crate::GpuError;
 
 /// Most entries of a row that one invocation sums; rows with more are heavy.
-const HEAVY: usize = 256;
+const HEAVY: usize = 64;
 /// Most entries of a heavy row that one workgroup sums.
-const PIECE: usize = 4096;
-/// Most entries of a part, whatever the device takes: 128 MiB, so that the host's copy stays small.
-const PART: usize = 1 << 24;
-/// Marks a place in a slice that holds no row.
-const NO_ROW: u32 = u32::MAX;
+const PIECE: usize = 2048;
+/// Most entries of a part, whatever the device takes: 128 MiB of sources, as many of weights.
+const PART: usize = 1 << 25;
+/// Fewest words of a binding that the buffers of a step fit into.
+const LEAST_WORDS: usize = 128;
 
-/// A source and a weight, as the kernels read them.
-pub(crate) type Entry = [u32; 2];
+/// A row, its first entry (or piece) and the one after its last.
+pub(crate) type Span = [u32; 3];
 
 /// How large the parts may be.
 #[derive(Debug, Clone, Copy)]
@@ -24,50 +23,50 @@ pub(crate) struct Sizes {
     pub slots: usize,
     /// Entries of a part.
     pub entries: usize,
+    /// Rows of a dispatch.
+    pub rows: usize,
 }
 
 impl Sizes {
     /// What fits into buffers of so many words.
     ///
     /// # Errors
-    /// [`GpuError::TooLarge`] when a slice of rows of one entry does not fit.
+    /// [`GpuError::TooLarge`] when nothing does.
     pub fn new(binding_words: usize) -> Result<Self, GpuError> {
-        let fit = binding_words / 2;
-        if fit < SLICE {
-            let limit = binding_words as u64 * 4;
-            let found = SLICE as u64 * 8;
-            return Err(GpuError::TooLarge { what: "a slice of rows in bytes", limit, found });
+        if binding_words < LEAST_WORDS {
+            return Err(GpuError::TooLarge {
+                what: "the least buffer of focus in bytes",
+                limit: binding_words as u64 * 4,
+                found: LEAST_WORDS as u64 * 4,
+            });
         }
-        Ok(Self { slots: fit, entries: fit.min(PART) })
-    }
-
-    /// Entries from which on a row is heavy: a slice of the longest others fits into a part.
-    fn heavy(&self) -> usize {
-        HEAVY.min(self.entries / SLICE)
+        Ok(Self {
+            slots: binding_words / 2,
+            entries: binding_words.min(PART),
+            rows: binding_words / 3,
+        })
     }
 }
 
-/// Rows of one chunk of targets, with their entries in one chunk of sources. Indexes count from the
-/// chunks' beginnings.
-#[derive(Debug, Default)]
-pub(crate) struct Part {
+/// Entries that follow each other, of rows of one chunk of slots.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
     /// Chunk of the rows.
-    pub target: usize,
-    /// Chunk of the sources.
-    pub source: usize,
-    /// Entries: pieces of heavy rows one after the other, then slices, interleaved by row.
-    pub entries: Vec<Entry>,
-    /// First and last-but-one entry of each piece.
+    pub chunk: usize,
+    /// Slot of the source of each entry.
+    pub sources: &'a [u32],
+    /// Weight of each entry.
+    pub weights: &'a [u32],
+    /// Rows of few entries, longest first, counted from the chunk's and the part's beginning.
+    pub light: Vec<Span>,
+    /// Heavy rows, by their pieces.
+    pub heavy: Vec<Span>,
+    /// First entry of each piece, and the one after its last.
     pub pieces: Vec<[u32; 2]>,
-    /// Row of each heavy row, its first piece and the one after its last.
-    pub heavy: Vec<[u32; 3]>,
-    /// First entry of each slice, and the end of the last.
-    pub starts: Vec<u32>,
-    /// 64 rows a slice.
-    pub rows: Vec<u32>,
 }
 
-/// Cuts a matrix and hands out part after part; rows without entries are in none.
+/// Cuts a matrix and hands out part after part; rows without entries are in none. Nothing is copied but
+/// the rows' ends: the way to the device is as short as it can be.
 ///
 /// # Errors
 /// Those of `each`.
@@ -76,133 +75,65 @@ pub(crate) fn cut(
     sizes: Sizes,
     each: &mut dyn FnMut(&Part) -> Result<(), GpuError>,
 ) -> Result<(), GpuError> {
-    let slots = matrix.row_start.len() - 1;
-    let chunks = slots.div_ceil(sizes.slots);
-    for target in 0..chunks {
-        for source in 0..chunks {
-            let block = Block { matrix, slots, width: sizes.slots, target, source };
-            let part = Part { target, source, ..Part::default() };
-            block.cut(&mut Cutter { sizes, part, each })?;
+    let starts = &matrix.row_start;
+    let slots = starts.len() - 1;
+    for (chunk, first) in (0..slots).step_by(sizes.slots).enumerate() {
+        let starts = &starts[first..=(first + sizes.slots).min(slots)];
+        let all = starts[0] as usize..starts[starts.len() - 1] as usize;
+        for from in all.clone().step_by(sizes.entries) {
+            let entries = from..(from + sizes.entries).min(all.end);
+            each(&part(matrix, starts, chunk, entries))?;
         }
     }
     Ok(())
 }
 
-/// The entries with targets in one chunk and sources in another.
-struct Block<'a> {
+/// The entries in a range; rows that reach beyond it are in the next part too.
+fn part<'a>(
     matrix: &'a Csc,
-    slots: usize,
-    width: usize,
-    target: usize,
-    source: usize,
+    starts: &[u32],
+    chunk: usize,
+    entries: std::ops::Range<usize>,
+) -> Part<'a> {
+    let (first, end) = (entries.start as u32, entries.end as u32);
+    let begin = starts.partition_point(|start| *start <= first) - 1;
+    let rows = begin..starts.partition_point(|start| *start < end);
+    let within =
+        |row: usize| [row as u32, starts[row].max(first) - first, starts[row + 1].min(end) - first];
+    let (light, heavy_rows) = by_length(rows.map(within));
+    let (mut heavy, mut pieces) = (Vec::new(), Vec::new());
+    for [row, start, end] in heavy_rows {
+        let before = pieces.len() as u32;
+        let cuts = (start..end).step_by(PIECE);
+        pieces.extend(cuts.map(|at| [at, end.min(at + PIECE as u32)]));
+        heavy.push([row, before, pieces.len() as u32]);
+    }
+    let (sources, weights) = (&matrix.sources[entries.clone()], &matrix.weights[entries]);
+    Part { chunk, sources, weights, light, heavy, pieces }
 }
 
-impl Block<'_> {
-    fn cut(&self, cutter: &mut Cutter) -> Result<(), GpuError> {
-        let limit = cutter.sizes.heavy();
-        let mut by_length: Vec<Vec<u32>> = vec![Vec::new(); limit + 1];
-        let mut row = Vec::new();
-        for at in 0..self.width.min(self.slots - self.target * self.width) {
-            let length = self.length(at);
-            if length <= limit {
-                by_length[length].push(at as u32);
-                continue;
-            }
-            row.clear();
-            row.extend(self.entries(at));
-            cutter.heavy(at as u32, &row)?;
+/// Light rows by descending length, so that rows of equal length run side by side and the longest do
+/// not end last; and the heavy ones.
+fn by_length(rows: impl Iterator<Item = Span> + Clone) -> (Vec<Span>, Vec<Span>) {
+    let length = |[_, start, end]: &Span| (end - start) as usize;
+    let mut counts = [0; HEAVY + 1];
+    let mut heavy = Vec::new();
+    for row in rows.clone() {
+        match counts.get_mut(length(&row)) {
+            Some(count) => *count += 1,
+            None => heavy.push(row),
         }
-        // Longest first: the last workgroups to finish are short ones.
-        let rows: Vec<u32> = by_length.drain(1..).rev().flatten().collect();
-        for rows in rows.chunks(SLICE) {
-            let depth = rows.first().map_or(0, |row| self.length(*row as usize));
-            cutter.slice(rows, depth, self)?;
-        }
-        cutter.flush()
     }
-
-    fn length(&self, at: usize) -> usize {
-        if self.slots <= self.width { self.range(at).len() } else { self.entries(at).count() }
+    counts[0] = 0;
+    let mut light = vec![[0; 3]; counts.iter().sum()];
+    let mut next = [0; HEAVY + 1];
+    for shorter in (1..HEAVY).rev() {
+        next[shorter] = next[shorter + 1] + counts[shorter + 1];
     }
-
-    fn entries(&self, at: usize) -> impl Iterator<Item = Entry> {
-        let range = self.range(at);
-        let first = (self.source * self.width) as u32;
-        let width = self.width as u32;
-        let sources = self.matrix.sources[range.clone()].iter();
-        sources
-            .zip(&self.matrix.weights[range])
-            .map(move |(source, weight)| [source.wrapping_sub(first), *weight])
-            .filter(move |[source, _]| *source < width)
+    for row in rows.filter(|row| (1..=HEAVY).contains(&length(row))) {
+        let place = &mut next[length(&row)];
+        light[*place] = row;
+        *place += 1;
     }
-
-    fn range(&self, at: usize) -> std::ops::Range<usize> {
-        let row = self.target * self.width + at;
-        self.matrix.row_start[row] as usize..self.matrix.row_start[row + 1] as usize
-    }
-}
-
-/// Fills parts, and hands out those that are full.
-struct Cutter<'a> {
-    sizes: Sizes,
-    part: Part,
-    each: &'a mut dyn FnMut(&Part) -> Result<(), GpuError>,
-}
-
-impl Cutter<'_> {
-    fn heavy(&mut self, row: u32, entries: &[Entry]) -> Result<(), GpuError> {
-        let mut left = entries;
-        while !left.is_empty() {
-            let room = self.sizes.entries - self.part.entries.len();
-            if room == 0 {
-                self.flush()?;
-                continue;
-            }
-            let (now, later) = left.split_at(room.min(left.len()));
-            let first = self.part.pieces.len() as u32;
-            for piece in now.chunks(PIECE) {
-                let start = self.part.entries.len() as u32;
-                self.part.entries.extend_from_slice(piece);
-                self.part.pieces.push([start, start + piece.len() as u32]);
-            }
-            self.part.heavy.push([row, first, self.part.pieces.len() as u32]);
-            left = later;
-        }
-        Ok(())
-    }
-
-    fn slice(&mut self, rows: &[u32], depth: usize, block: &Block) -> Result<(), GpuError> {
-        if self.part.entries.len() + depth * SLICE > self.sizes.entries {
-            self.flush()?;
-        }
-        let part = &mut self.part;
-        let start = part.entries.len();
-        if part.starts.is_empty() {
-            part.starts.push(start as u32);
-        }
-        // What fills up a shorter row weighs nothing.
-        part.entries.resize(start + depth * SLICE, [0, 0]);
-        for (lane, row) in rows.iter().enumerate() {
-            let places = part.entries[start + lane..].iter_mut().step_by(SLICE);
-            places.zip(block.entries(*row as usize)).for_each(|(place, entry)| *place = entry);
-        }
-        part.starts.push(part.entries.len() as u32);
-        part.rows.extend_from_slice(rows);
-        part.rows.resize(part.rows.len().next_multiple_of(SLICE), NO_ROW);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), GpuError> {
-        if self.part.entries.is_empty() {
-            return Ok(());
-        }
-        (self.each)(&self.part)?;
-        let part = &mut self.part;
-        part.entries.clear();
-        part.pieces.clear();
-        part.heavy.clear();
-        part.starts.clear();
-        part.rows.clear();
-        Ok(())
-    }
+    (light, heavy)
 }

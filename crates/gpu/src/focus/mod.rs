@@ -12,7 +12,7 @@ mod record;
 mod steps;
 
 pub use crossover::Crossover;
-pub(crate) use kernels::{GATHER, NARROW_SET, WIDE_SET};
+pub(crate) use kernels::{COMBINE, GATHER, HEAVY, NARROW_PASSES, WIDE_PASSES};
 pub use plan::{Content, Dispatch, Plan};
 pub use preview::Preview;
 pub use steps::Steps;

@@ -1,6 +1,6 @@
 //! A run as data, for a browser: the buffers, and the dispatches of one step.
 
-use super::kernels::{GATHER, Kernels};
+use super::kernels::{COMBINE, GATHER, HEAVY, Passes};
 use super::layout::Sizes;
 use super::record::{MOST_AHEAD, Target, record};
 use super::{Mode, Problem};
@@ -62,8 +62,8 @@ impl Plan {
         let sizes = Sizes::new(binding_bytes as usize / 4)?;
         let mut planner = Planner { groups, buffers: Vec::new(), dispatches: Vec::new() };
         let recorded = record(&mut planner, problem, mode, sizes)?;
-        let Kernels { heavy, combine, total, rest, apply, close, .. } = mode.kernels();
-        let kernels = [&GATHER, heavy, combine, total, rest, apply, close];
+        let Passes { total, rest, apply, close, .. } = mode.passes();
+        let kernels = [&GATHER, &HEAVY, &COMBINE, total, rest, apply, close];
         Ok(Self {
             mode,
             buffers: planner.buffers,

@@ -1,6 +1,6 @@
 //! The buffers and the dispatches of one step, for whatever carries them out.
 
-use super::kernels::{GATHER, Kernels, NARROW_SET, SLICE, WIDE_SET};
+use super::kernels::{COMBINE, GATHER, GATHERED, HEAVY, NARROW_PASSES, Passes, WIDE_PASSES};
 use super::layout::{Part, Sizes, cut};
 use super::{Mode, Problem};
 use crate::error::word;
@@ -67,54 +67,68 @@ pub(crate) fn record<T: Target>(
             sums: target.zeros(pi.len() * 2)?,
         });
     }
-    let kernels = mode.kernels();
-    let mut recorder = Recorder { target, kernels, state: &state, chunks: &chunks };
+    let passes = mode.passes();
+    let mut recorder = Recorder { target, passes, sizes, state: &state, chunks: &chunks };
     cut(problem.matrix, sizes, &mut |part| recorder.part(part))?;
-    recorder.passes(problem, mode.tolerance(), sizes.slots)?;
+    recorder.passes(problem, mode.tolerance())?;
     Ok(Recorded { state, chunks })
 }
 
 struct Recorder<'a, T: Target> {
     target: &'a mut T,
-    kernels: &'static Kernels,
+    passes: &'static Passes,
+    sizes: Sizes,
     state: &'a T::Buffer,
     chunks: &'a [Chunk<T::Buffer>],
 }
 
 impl<T: Target> Recorder<'_, T> {
-    /// The sums over the entries of a part.
+    /// The sums over the entries of a part, from each chunk of pi in turn.
     fn part(&mut self, part: &Part) -> Result<(), GpuError> {
-        let entries = self.target.upload(part.entries.as_flattened())?;
+        let sources = self.target.upload(part.sources)?;
+        let weights = self.target.upload(part.weights)?;
         if !part.heavy.is_empty() {
-            self.heavy(part, &entries)?;
+            self.heavy(part, [&sources, &weights])?;
         }
-        if part.rows.is_empty() {
-            return Ok(());
+        let sums = &self.chunks[part.chunk].sums;
+        for light in part.light.chunks(self.sizes.rows) {
+            let rows = self.target.upload(light.as_flattened())?;
+            for (number, chunk) in self.chunks.iter().enumerate() {
+                let words = self.shape(light.len(), number)?;
+                let buffers = [self.state, &rows, &sources, &weights, &chunk.pi, sums];
+                self.target.dispatch(&GATHER, &words, &buffers, light.len().div_ceil(GATHERED))?;
+            }
         }
-        let starts = self.target.upload(&part.starts)?;
-        let rows = self.target.upload(&part.rows)?;
-        let slices = part.rows.len() / SLICE;
-        let (pi, sums) = (&self.chunks[part.source].pi, &self.chunks[part.target].sums);
-        let buffers = [self.state, &starts, &rows, &entries, pi, sums];
-        self.target.dispatch(&GATHER, &[word("slices", slices)?], &buffers, slices)
+        Ok(())
     }
 
-    fn heavy(&mut self, part: &Part, entries: &T::Buffer) -> Result<(), GpuError> {
+    fn heavy(&mut self, part: &Part, entries: [&T::Buffer; 2]) -> Result<(), GpuError> {
         let (count, rows) = (part.pieces.len(), part.heavy.len());
         let pieces = self.target.upload(part.pieces.as_flattened())?;
         let heavy = self.target.upload(part.heavy.as_flattened())?;
         let moved = self.target.zeros(count * 2)?;
-        let (pi, sums) = (&self.chunks[part.source].pi, &self.chunks[part.target].sums);
-        let buffers = [self.state, &pieces, entries, pi, &moved];
-        let words = [word("pieces of rows", count)?];
-        self.target.dispatch(&self.kernels.heavy, &words, &buffers, count)?;
-        let buffers = [self.state, &heavy, &moved, sums];
-        self.target.dispatch(&self.kernels.combine, &[word("heavy rows", rows)?], &buffers, rows)
+        for (number, chunk) in self.chunks.iter().enumerate() {
+            let words = self.shape(count, number)?;
+            let buffers = [self.state, &pieces, entries[0], entries[1], &chunk.pi, &moved];
+            self.target.dispatch(&HEAVY, &words, &buffers, count)?;
+            let buffers = [self.state, &heavy, &moved, &self.chunks[part.chunk].sums];
+            self.target.dispatch(&COMBINE, &[word("heavy rows", rows)?], &buffers, rows)?;
+        }
+        Ok(())
+    }
+
+    /// How many rows or pieces there are, and which slots the chunk of pi holds.
+    fn shape(&self, count: usize, chunk: usize) -> Result<[u32; 3], GpuError> {
+        Ok([
+            word("rows", count)?,
+            word("particles", chunk * self.sizes.slots)?,
+            word("particles", self.chunks[chunk].slots)?,
+        ])
     }
 
     /// The passes over all slots: the sum of y, the new pi, the residual.
-    fn passes(&mut self, problem: &Problem, tolerance: u64, width: usize) -> Result<(), GpuError> {
-        let blocks = |chunk: &Chunk<T::Buffer>| chunk.slots.div_ceil(self.kernels.block);
+    fn passes(&mut self, problem: &Problem, tolerance: u64) -> Result<(), GpuError> {
+        let blocks = |chunk: &Chunk<T::Buffer>| chunk.slots.div_ceil(self.passes.block);
         let all = self.chunks.iter().map(blocks).sum::<usize>();
         let count = word("blocks of particles", all)?;
         let totals = self.target.zeros(all * 2)?;
@@ -123,32 +137,33 @@ impl<T: Target> Recorder<'_, T> {
         for chunk in self.chunks {
             let words = [word("particles", chunk.slots)?, problem.damping, first];
             let buffers = [self.state, &chunk.sums, &totals];
-            self.target.dispatch(&self.kernels.total, &words, &buffers, blocks(chunk))?;
+            self.target.dispatch(&self.passes.total, &words, &buffers, blocks(chunk))?;
             first += blocks(chunk) as u32;
         }
-        self.target.dispatch(&self.kernels.rest, &[count], &[self.state, &totals], 1)?;
+        self.target.dispatch(&self.passes.rest, &[count], &[self.state, &totals], 1)?;
+        let width = self.sizes.slots;
         let home = problem.lowest as usize / width;
-        let lowest = problem.lowest % width as u32;
+        let lowest = word("particles", problem.lowest as usize % width)?;
         first = 0;
         for (number, chunk) in self.chunks.iter().enumerate() {
             let here = if number == home { lowest } else { u32::MAX };
             let words = [word("particles", chunk.slots)?, problem.damping, first, here];
             let buffers = [self.state, &chunk.sums, &chunk.teleport, &chunk.pi, &changes];
-            self.target.dispatch(&self.kernels.apply, &words, &buffers, blocks(chunk))?;
+            self.target.dispatch(&self.passes.apply, &words, &buffers, blocks(chunk))?;
             first += blocks(chunk) as u32;
         }
         let [low, high] = halves(tolerance);
         let words = [count, lowest, low, high];
         let buffers = [self.state, &changes, &self.chunks[home].pi];
-        self.target.dispatch(&self.kernels.close, &words, &buffers, 1)
+        self.target.dispatch(&self.passes.close, &words, &buffers, 1)
     }
 }
 
 impl Mode {
-    pub(crate) fn kernels(self) -> &'static Kernels {
+    pub(crate) fn passes(self) -> &'static Passes {
         match self {
-            Self::Consensus => &WIDE_SET,
-            Self::Light => &NARROW_SET,
+            Self::Consensus => &WIDE_PASSES,
+            Self::Light => &NARROW_PASSES,
         }
     }
 }
