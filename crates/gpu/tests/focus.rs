@@ -119,7 +119,7 @@ fn a_graph_cut_to_small_buffers_has_the_same_bits() {
     }
 }
 
-/// 4,700 workgroups and more in a dispatch that may have 80 in a dimension.
+/// Some 5,000 workgroups in a dispatch that may have 80 in a dimension.
 #[test]
 fn long_dispatches_are_folded() {
     let device = open(&Options { group_limit: Some(80), ..Options::default() });

@@ -113,8 +113,8 @@ impl Mode {
 impl Problem<'_> {
     /// Bytes that the device holds for it, about.
     pub fn device_bytes(&self) -> u64 {
-        // Pi, its copy, the teleport and the sums; a source and a weight for each entry.
-        self.start.len() as u64 * 32 + self.matrix.sources.len() as u64 * 8
+        // Pi, its copy, the teleport, the sums and the ends of a row; a source and a weight for each entry.
+        self.start.len() as u64 * 44 + self.matrix.sources.len() as u64 * 8
     }
 
     fn check(&self) -> Result<(), GpuError> {
