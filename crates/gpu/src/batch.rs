@@ -1,8 +1,9 @@
 //! Dispatches recorded one after the other and submitted together.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::Device;
+use crate::device::{Device, Shared};
 use crate::{Buffer, GpuError, Kernel};
 
 /// Workgroups of a dispatch, within the adapter's limits ([`crate::Limits::grid`]).
@@ -14,6 +15,14 @@ pub struct Grid {
     pub y: u32,
     /// Layers.
     pub z: u32,
+}
+
+/// A dispatch with all that it needs, to be added to batches again and again; it holds its buffers.
+pub struct Prepared {
+    shared: Arc<Shared>,
+    pipeline: Arc<wgpu::ComputePipeline>,
+    group: wgpu::BindGroup,
+    grid: Grid,
 }
 
 /// Dispatches that run in order: each sees what those before it wrote.
@@ -51,6 +60,39 @@ impl Device {
         Batch { device: self.clone(), pass, encoder, clock }
     }
 
+    /// Prepares a dispatch: `words` become the uniform block, `buffers` the bindings from 1 on.
+    ///
+    /// # Errors
+    /// [`GpuError::Kernel`] when the kernel does not compile, [`GpuError::ForeignBuffer`],
+    /// [`GpuError::TooLarge`] for a grid beyond the limits, or what the driver says.
+    pub fn prepare(
+        &self,
+        kernel: &Kernel,
+        words: &[u32],
+        buffers: &[&Buffer],
+        grid: Grid,
+    ) -> Result<Prepared, GpuError> {
+        buffers.iter().try_for_each(|b| self.owns(b))?;
+        let grid = self.limits().grid(grid.x as usize, grid.y as usize, grid.z as usize)?;
+        let pipeline = self.shared.pipelines.get(self, kernel)?;
+        let uniform = uniform(self, words)?;
+        let resources = std::iter::once(&uniform).chain(buffers.iter().map(|b| &b.raw));
+        let entries: Vec<_> = (0..)
+            .zip(resources)
+            .map(|(binding, raw)| wgpu::BindGroupEntry {
+                binding,
+                resource: raw.as_entire_binding(),
+            })
+            .collect();
+        let group = self.shared.raw.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(kernel.name()),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        });
+        self.check()?;
+        Ok(Prepared { shared: Arc::clone(&self.shared), pipeline, group, grid })
+    }
+
     /// Runs one dispatch: a batch of its own.
     ///
     /// # Errors
@@ -69,11 +111,10 @@ impl Device {
 }
 
 impl Batch {
-    /// Adds a dispatch: `words` become the uniform block, `buffers` the bindings from 1 on.
+    /// Adds a dispatch.
     ///
     /// # Errors
-    /// [`GpuError::Kernel`] when the kernel does not compile, [`GpuError::ForeignBuffer`],
-    /// [`GpuError::TooLarge`] for a grid beyond the limits, or what the driver says.
+    /// As [`Device::prepare`].
     pub fn run(
         &mut self,
         kernel: &Kernel,
@@ -81,28 +122,20 @@ impl Batch {
         buffers: &[&Buffer],
         grid: Grid,
     ) -> Result<(), GpuError> {
-        let device = self.device.clone();
-        buffers.iter().try_for_each(|b| device.owns(b))?;
-        let grid = device.limits().grid(grid.x as usize, grid.y as usize, grid.z as usize)?;
-        let pipeline = device.shared.pipelines.get(&device, kernel)?;
-        let uniform = uniform(&device, words)?;
-        let resources = std::iter::once(&uniform).chain(buffers.iter().map(|b| &b.raw));
-        let entries: Vec<_> = (0..)
-            .zip(resources)
-            .map(|(binding, raw)| wgpu::BindGroupEntry {
-                binding,
-                resource: raw.as_entire_binding(),
-            })
-            .collect();
-        let group = device.shared.raw.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(kernel.name()),
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &entries,
-        });
-        self.pass.set_pipeline(&pipeline);
-        self.pass.set_bind_group(0, &group, &[]);
-        self.pass.dispatch_workgroups(grid.x, grid.y, grid.z);
-        device.check()
+        self.add(&self.device.prepare(kernel, words, buffers, grid)?)
+    }
+
+    /// Adds a prepared dispatch.
+    ///
+    /// # Errors
+    /// [`GpuError::ForeignBuffer`] when it was prepared on another device, or what the driver says.
+    pub fn add(&mut self, prepared: &Prepared) -> Result<(), GpuError> {
+        self.device.is_own(&prepared.shared)?;
+        let Grid { x, y, z } = prepared.grid;
+        self.pass.set_pipeline(&prepared.pipeline);
+        self.pass.set_bind_group(0, &prepared.group, &[]);
+        self.pass.dispatch_workgroups(x, y, z);
+        self.device.check()
     }
 
     /// Hands the batch to the adapter. Does not wait, but on a device that measures time.

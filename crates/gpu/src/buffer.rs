@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::device::{Device, Shared};
-use crate::error::{at_most, nonzero};
+use crate::error::{at_most, check_len, nonzero};
 use crate::{GpuError, pool};
 
 /// A value of one 32-bit word, the unit of WGSL's storage.
@@ -110,12 +110,29 @@ impl Device {
         Ok(words)
     }
 
+    /// Copies a buffer to one of the same length, after all work that was submitted before.
+    ///
+    /// # Errors
+    /// [`GpuError::Shape`], or what the driver says.
+    pub fn copy(&self, from: &Buffer, to: &Buffer) -> Result<(), GpuError> {
+        self.owns(from)?;
+        self.owns(to)?;
+        check_len("the buffer to copy to", from.words, 1, to.words)?;
+        pool::copy(self, (&from.raw, 0), (&to.raw, 0), from.words as u64 * 4);
+        self.check()
+    }
+
     /// Fails when a buffer was made on another device.
     pub(crate) fn owns(&self, buffer: &Buffer) -> Result<(), GpuError> {
-        if Arc::ptr_eq(&self.shared, &buffer.shared) {
+        self.is_own(&buffer.shared)
+    }
+
+    /// Fails when what hangs on `shared` belongs to another device.
+    pub(crate) fn is_own(&self, shared: &Arc<Shared>) -> Result<(), GpuError> {
+        if Arc::ptr_eq(&self.shared, shared) {
             return Ok(());
         }
-        let owner = buffer.shared.info.name.clone();
+        let owner = shared.info.name.clone();
         Err(GpuError::ForeignBuffer { owner, user: self.shared.info.name.clone() })
     }
 

@@ -17,6 +17,9 @@ pub struct Options {
     pub adapter: Choice,
     /// Binds at most this many bytes as one buffer, below the adapter's own limit; larger work is cut.
     pub binding_limit: Option<u64>,
+    /// Dispatches at most this many workgroups in a dimension, below the adapter's own limit; longer lines
+    /// are folded.
+    pub group_limit: Option<u32>,
     /// Copies through the staging pool also where the adapter's memory can be mapped directly.
     pub always_stage: bool,
     /// Takes the plain form of the four-byte dot product also where WGSL's packed one is there.

@@ -93,6 +93,12 @@ pub enum GpuError {
         /// Position of the first such value.
         index: usize,
     },
+    /// A graph that focus cannot be computed of.
+    #[error("this is no graph to rank: {reason}")]
+    Graph {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A buffer belongs to another device.
     #[error("a buffer of adapter {owner} was given to adapter {user}")]
     ForeignBuffer {

@@ -1,9 +1,10 @@
-//! Run WGSL kernels on a graphics processor: exact int8, approximate f32, pooled staging.
+//! Run WGSL kernels on a graphics processor: exact int8 and focus, approximate f32, pooled staging.
 //!
 //! A [`Device`] is an open adapter. [`Int8Weights`], [`int8_gemm`] and [`Int8Rows`], [`BitRows`] compute
 //! in integers and return the same bits as the functions of [`cpu`] on every adapter. All that computes
 //! in f32 returns [`Approximate`], which cannot be taken for a result that others verify. A [`Kernel`]
-//! of one's own runs by [`Device::run`] or, many in one submission, by a [`Batch`].
+//! of one's own runs by [`Device::run`] or, many in one submission, by a [`Batch`]. [`focus`] ranks the
+//! knowledge graph, with the processor's bits.
 //!
 //! `docs/GPU.md` says what was measured, and on what.
 
@@ -16,6 +17,7 @@ pub mod cpu;
 mod device;
 mod elementwise;
 mod error;
+pub mod focus;
 mod int8;
 mod limits;
 mod lora;
@@ -27,7 +29,7 @@ mod pool;
 pub use adapter::{AdapterInfo, AdapterKind, Choice, adapters};
 pub use approximate::Approximate;
 pub use attention::{AttentionShape, attention};
-pub use batch::{Batch, Grid};
+pub use batch::{Batch, Grid, Prepared};
 pub use buffer::{Buffer, Word};
 pub use device::{Device, Options};
 pub use elementwise::{Binary, Reduction, Unary, binary, reduce, unary};
@@ -41,7 +43,7 @@ pub use pipeline::Kernel;
 pub use pool::{POOL_BYTES, PoolStats};
 
 /// All kernels of this crate, for tests of their text.
-pub const KERNELS: [Kernel; 11] = [
+pub const KERNELS: [Kernel; 22] = [
     int8::GEMM,
     nearest::DOTS,
     nearest::HAMMING,
@@ -53,4 +55,15 @@ pub const KERNELS: [Kernel; 11] = [
     attention::ATTENTION,
     elementwise::MAP,
     elementwise::REDUCE,
+    focus::GATHER,
+    focus::HEAVY,
+    focus::COMBINE,
+    focus::WIDE_PASSES.total,
+    focus::WIDE_PASSES.rest,
+    focus::WIDE_PASSES.apply,
+    focus::WIDE_PASSES.close,
+    focus::NARROW_PASSES.total,
+    focus::NARROW_PASSES.rest,
+    focus::NARROW_PASSES.apply,
+    focus::NARROW_PASSES.close,
 ];

@@ -33,10 +33,11 @@ impl Limits {
         // Kernels count words in 32 bits, bytes in Vulkan's binding too.
         let own = own.min(u64::from(u32::MAX));
         let bytes = options.binding_limit.map_or(own, |asked| asked.min(own));
+        let groups = raw.max_compute_workgroups_per_dimension;
         Self {
             // Kernels see words.
             binding_bytes: bytes / 4 * 4,
-            groups: raw.max_compute_workgroups_per_dimension,
+            groups: options.group_limit.map_or(groups, |asked| asked.min(groups)),
             workgroup_bytes: raw.max_compute_workgroup_storage_size,
             invocations: raw.max_compute_invocations_per_workgroup,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
@@ -69,10 +70,7 @@ impl Limits {
     /// # Errors
     /// [`GpuError::TooLarge`] when two dimensions are too small.
     pub fn line(&self, groups: usize) -> Result<Grid, GpuError> {
-        let side = self.groups as usize;
-        let y = groups.div_ceil(side.max(1)).max(1);
-        let x = groups.div_ceil(y);
-        self.grid(x, y, 1)
+        Grid::line(groups, self.groups)
     }
 
     /// A dispatch in three dimensions.
@@ -80,14 +78,27 @@ impl Limits {
     /// # Errors
     /// [`GpuError::TooLarge`] when a dimension is beyond the adapter's limit.
     pub fn grid(&self, x: usize, y: usize, z: usize) -> Result<Grid, GpuError> {
+        Grid::within(self.groups, [x, y, z])
+    }
+}
+
+impl Grid {
+    /// `groups` workgroups in a line, folded to at most `most` in a dimension.
+    pub(crate) fn line(groups: usize, most: u32) -> Result<Self, GpuError> {
+        let y = groups.div_ceil((most as usize).max(1)).max(1);
+        Self::within(most, [groups.div_ceil(y), y, 1])
+    }
+
+    fn within(most: u32, sides: [usize; 3]) -> Result<Self, GpuError> {
         let side = |count: usize| match u32::try_from(count) {
-            Ok(count) if count <= self.groups => Ok(count),
+            Ok(count) if count <= most => Ok(count),
             _ => Err(GpuError::TooLarge {
                 what: "the number of workgroups in a dimension",
-                limit: u64::from(self.groups),
+                limit: u64::from(most),
                 found: count as u64,
             }),
         };
-        Ok(Grid { x: side(x)?, y: side(y)?, z: side(z)? })
+        let [x, y, z] = sides;
+        Ok(Self { x: side(x)?, y: side(y)?, z: side(z)? })
     }
 }

@@ -196,7 +196,13 @@ fn create(device: &Device, way: Way, bytes: u64) -> Slot {
     Slot { raw, bytes, way, ready: Arc::new(AtomicBool::new(true)) }
 }
 
-fn copy(device: &Device, from: (&wgpu::Buffer, u64), to: (&wgpu::Buffer, u64), bytes: u64) {
+/// Copies bytes from one buffer to another, after all work that was submitted before.
+pub(crate) fn copy(
+    device: &Device,
+    from: (&wgpu::Buffer, u64),
+    to: (&wgpu::Buffer, u64),
+    bytes: u64,
+) {
     let mut encoder = device.shared.raw.create_command_encoder(&Default::default());
     encoder.copy_buffer_to_buffer(from.0, from.1, to.0, to.1, bytes);
     device.shared.queue.submit([encoder.finish()]);

@@ -9,11 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use anthill_gpu::focus::{Content, Mode, Plan};
 use anthill_gpu::{KERNELS, cpu};
 use common::Random;
+use common::graphs::{self, Case as Graph};
 use serde_json::{Value, json};
 
 const PAGE: &str = include_str!("browser.html");
+const FOCUS: &str = include_str!("../web/focus.mjs");
 
 /// One dispatch in the browser, and the words that it must give.
 struct Case {
@@ -34,7 +37,7 @@ fn the_browser_compiles_every_kernel_and_computes_the_same_bits() {
     let report = drive(&browser, &work(&cases));
     assert_eq!(report.get("failed"), None, "{report}");
     let messages = report["messages"].as_array().unwrap();
-    assert_eq!(messages.len(), 13);
+    assert_eq!(messages.len(), 24);
     for kernel in messages {
         assert_eq!(kernel["messages"], json!([]), "tint says of {}", kernel["name"]);
     }
@@ -89,6 +92,75 @@ fn products_in_the_browser_are_near() {
             m * n
         );
     }
+}
+
+/// Whole runs of focus in the browser, light ones and full ones, give the definition's bits.
+#[test]
+fn focus_in_the_browser_has_the_definitions_bits() {
+    let Some(browser) = browser() else {
+        eprintln!(
+            "left out: no Chromium (`cargo xtask test` installs it, ANTHILL_CHROMIUM names it)"
+        );
+        return;
+    };
+    let mut random = Random(23);
+    let mut runs: Vec<(Graph, Mode, u32, u32)> = Vec::new();
+    for round in 0..20 {
+        let mode = if round % 2 == 0 { Mode::Light } else { Mode::Consensus };
+        // Every third is cut to small buffers and short dispatches.
+        let (bytes, groups) = if round % 3 == 2 { (4096, 7) } else { (128 << 20, 65_535) };
+        runs.push((graphs::case(&mut random, round), mode, bytes, groups));
+    }
+    runs.push((graphs::case(&mut random, 44), Mode::Light, 20_000, 7));
+    let links = graphs::edges(&mut random, 1 << 15, 300_000);
+    let large = Graph::new(&mut random, "large", 1 << 15, links);
+    runs.push((large, Mode::Light, 128 << 20, 65_535));
+    let plans: Vec<_> = runs
+        .iter()
+        .map(|(case, mode, bytes, groups)| {
+            as_json(&Plan::new(&case.problem(), *mode, *bytes, *groups).unwrap())
+        })
+        .collect();
+    let report = drive(&browser, &json!({ "kernels": [], "cases": [], "plans": plans }));
+    assert_eq!(report.get("failed"), None, "{report}");
+    let ranked = report["ranked"].as_array().unwrap();
+    assert_eq!(ranked.len(), runs.len());
+    let strings = |values: &[u64]| values.iter().map(u64::to_string).collect::<Vec<_>>();
+    for ((case, mode, ..), found) in runs.iter().zip(ranked) {
+        let (mut pi, mut residuals) = (case.start.clone(), Vec::new());
+        while residuals.last().is_none_or(|last| *last > mode.tolerance()) {
+            residuals.push(graphs::reference(case, &mut pi));
+        }
+        assert_eq!(found["residuals"], json!(strings(&residuals)), "{}", case.name);
+        assert!(found["masses"] == json!(strings(&pi)), "{}", case.name);
+        assert_eq!(found["converged"], true, "{}", case.name);
+        assert_eq!(found["light"], *mode == Mode::Light, "{}", case.name);
+    }
+    let (large, found) = (&runs[runs.len() - 1].0, &ranked[runs.len() - 1]);
+    println!(
+        "{}: {} edges, {} steps, {} ms with compiling",
+        report["adapter"],
+        large.matrix.sources.len(),
+        found["residuals"].as_array().unwrap().len(),
+        found["milliseconds"],
+    );
+}
+
+fn as_json(plan: &Plan) -> Value {
+    let buffers = plan.buffers.iter().map(|content| match content {
+        Content::Words(words) => json!(words),
+        Content::Zeros(words) => json!(words),
+    });
+    let dispatches = plan.dispatches.iter().map(|d| {
+        json!({
+            "kernel": d.kernel, "words": d.words, "buffers": d.buffers,
+            "grid": [d.grid.x, d.grid.y, d.grid.z],
+        })
+    });
+    json!({
+        "buffers": buffers.collect::<Vec<_>>(), "dispatches": dispatches.collect::<Vec<_>>(),
+        "light": plan.mode == Mode::Light, "masses": plan.masses, "mostAhead": plan.most_ahead, "kernels": plan.kernels,
+    })
 }
 
 /// The report of an error of tint reaches the test: a text that naga takes and WGSL forbids.
@@ -271,6 +343,7 @@ fn answer(stream: TcpStream, work: &Value) -> Option<Value> {
     let (kind, text) = match request.split_whitespace().nth(1) {
         Some("/cases") => ("application/json", work.to_string()),
         Some("/") => ("text/html", PAGE.to_string()),
+        Some("/focus.mjs") => ("text/javascript", FOCUS.to_string()),
         _ => ("text/plain", String::new()),
     };
     let head = format!(

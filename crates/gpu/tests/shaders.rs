@@ -17,7 +17,7 @@ fn validated(name: &str, text: &str) -> (naga::Module, ModuleInfo) {
 #[test]
 fn kernels_translate_to_every_backend() {
     let texts: Vec<_> = KERNELS.iter().flat_map(|k| k.variants()).collect();
-    assert_eq!(texts.len(), 13);
+    assert_eq!(texts.len(), 24);
     for (name, text) in texts {
         let (module, info) = validated(&name, &text);
         assert_eq!(module.entry_points.len(), 1, "{name}");

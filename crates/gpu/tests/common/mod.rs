@@ -1,6 +1,8 @@
 //! What the tests share: seeded numbers, and devices of every way of working.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod graphs;
+
 use anthill_gpu::{Device, GpuError, Options};
 
 /// SplitMix64.

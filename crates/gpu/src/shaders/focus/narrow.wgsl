@@ -1,0 +1,3 @@
+// Invocations of a workgroup, as browsers on small processors like them.
+const LANES = 64u;
+

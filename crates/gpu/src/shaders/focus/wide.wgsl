@@ -1,0 +1,3 @@
+// Invocations of a workgroup.
+const LANES = 256u;
+
