@@ -122,7 +122,7 @@ impl Adapter {
             teleport: &teleport,
             start: &teleport,
             lowest: graph.lowest().unwrap_or(0),
-            damping: damping.quantised() as u32,
+            damping: damping.quantised(),
         };
         // Compiles the kernels.
         Steps::new(device, &problem, Mode::Consensus)?.step()?;
