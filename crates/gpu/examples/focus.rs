@@ -5,7 +5,7 @@
 //!
 //! A size is the logarithm of the number of particles and the number of links drawn (equal ones count
 //! once); without one, 17:1000000, and on a hardware adapter 20:10000000 and 23:100000000 too. The last
-//! needs about 12 GB of the host's memory and 1.2 GB of the adapter's.
+//! needs about 8 GB of the host's memory and 1.2 GB of the adapter's.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -122,7 +122,7 @@ impl Adapter {
             teleport: &teleport,
             start: &teleport,
             lowest: graph.lowest().unwrap_or(0),
-            damping: damping.quantised() as u32,
+            damping: damping.quantised(),
         };
         // Compiles the kernels.
         Steps::new(device, &problem, Mode::Consensus)?.step()?;

@@ -70,8 +70,7 @@ fn run_in(
         teleport: &teleport,
         start: &start,
         lowest,
-        // Below 2^32, since a damping is below 1.
-        damping: damping.quantised() as u32,
+        damping: damping.quantised(),
     };
     run_to(Steps::new(device, &problem, mode)?, mode.tolerance())
 }
