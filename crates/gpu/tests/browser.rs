@@ -137,12 +137,15 @@ fn focus_in_the_browser_has_the_definitions_bits() {
         assert_eq!(found["light"], *mode == Mode::Light, "{}", case.name);
     }
     let (large, found) = (&runs[runs.len() - 1].0, &ranked[runs.len() - 1]);
+    let (edges, steps) = (large.matrix.sources.len(), found["residuals"].as_array().unwrap().len());
+    // As in examples/focus.rs: what a step has to touch.
+    let bytes = (edges * 16 + large.start.len() * 64) * steps;
+    let seconds = found["milliseconds"].as_f64().unwrap() / 1e3;
     println!(
-        "{}: {} edges, {} steps, {} ms with compiling",
+        "{}: {edges} edges, {steps} steps, {:.1} Medges/s, {:.2} GB/s",
         report["adapter"],
-        large.matrix.sources.len(),
-        found["residuals"].as_array().unwrap().len(),
-        found["milliseconds"],
+        (edges * steps) as f64 / seconds / 1e6,
+        bytes as f64 / seconds / 1e9,
     );
 }
 

@@ -22,6 +22,7 @@ export async function rank(device, plan, ahead = 4) {
   });
   const residuals = [];
   let frozen = 0;
+  const began = performance.now();
   while (!frozen && residuals.length < MOST_STEPS) {
     device.queue.writeBuffer(buffers[0], 0, new Uint32Array(HEAD));
     const encoder = device.createCommandEncoder();
@@ -41,11 +42,12 @@ export async function rank(device, plan, ahead = 4) {
     const made = words.slice(HEAD, HEAD + 2 * words[1]);
     residuals.push(...new BigUint64Array(made.buffer));
   }
+  const milliseconds = performance.now() - began;
   const parts = [];
   for (const chunk of plan.masses) {
     parts.push(...new BigUint64Array((await read(device, buffers[chunk])).buffer));
   }
-  const result = { masses: parts, residuals, converged: frozen !== 0 };
+  const result = { masses: parts, residuals, converged: frozen !== 0, milliseconds };
   return plan.light ? { preview: result } : { focus: result };
 }
 

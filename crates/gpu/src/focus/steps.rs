@@ -43,23 +43,13 @@ impl Steps {
     ///
     /// # Errors
     /// [`GpuError::Shape`] or [`GpuError::Graph`] for a problem that is none, [`GpuError::OutOfMemory`]
-    /// with what the graph needs, [`GpuError::TooLarge`], or what the driver says.
+    /// with what the graph needs and what found room, [`GpuError::TooLarge`], or what the driver says.
     pub fn new(device: &Device, problem: &Problem, mode: Mode) -> Result<Self, GpuError> {
         problem.check()?;
-        let needs = problem.device_bytes();
-        Self::upload(device, problem, mode).map_err(|error| match error {
-            GpuError::OutOfMemory { adapter, reason } => {
-                let reason = format!("the graph needs {} MiB there; {reason}", needs >> 20);
-                GpuError::OutOfMemory { adapter, reason }
-            }
-            other => other,
-        })
-    }
-
-    fn upload(device: &Device, problem: &Problem, mode: Mode) -> Result<Self, GpuError> {
         let sizes = Sizes::new(device.limits().binding_words())?;
-        let mut target = OnDevice { device, program: Vec::new() };
-        let recorded = record(&mut target, problem, mode, sizes)?;
+        let mut target = OnDevice { device, program: Vec::new(), placed: 0 };
+        let recorded = record(&mut target, problem, mode, sizes)
+            .map_err(|error| with_needs(error, problem.device_bytes(), target.placed))?;
         let program = target.program;
         let work = problem.matrix.sources.len() + problem.start.len();
         Ok(Self {
@@ -162,17 +152,37 @@ impl Stepper for Steps {
 struct OnDevice<'a> {
     device: &'a Device,
     program: Vec<Prepared>,
+    /// Bytes that found room so far.
+    placed: u64,
+}
+
+/// Drivers do not tell how much memory there is; what was placed before it ended is the next best.
+fn with_needs(error: GpuError, needed: u64, placed: u64) -> GpuError {
+    match error {
+        GpuError::OutOfMemory { adapter, reason } => {
+            let (needed, placed) = (needed >> 20, placed >> 20);
+            let reason = format!(
+                "the graph needs {needed} MiB there, of which {placed} MiB found room; {reason}"
+            );
+            GpuError::OutOfMemory { adapter, reason }
+        }
+        other => other,
+    }
 }
 
 impl Target for OnDevice<'_> {
     type Buffer = Buffer;
 
     fn upload(&mut self, words: &[u32]) -> Result<Buffer, GpuError> {
-        self.device.upload(words)
+        let buffer = self.device.upload(words)?;
+        self.placed += words.len() as u64 * 4;
+        Ok(buffer)
     }
 
     fn zeros(&mut self, words: usize) -> Result<Buffer, GpuError> {
-        self.device.alloc(words)
+        let buffer = self.device.alloc(words)?;
+        self.placed += words as u64 * 4;
+        Ok(buffer)
     }
 
     fn dispatch(
@@ -191,4 +201,18 @@ impl Target for OnDevice<'_> {
 /// The number of a low word and a high word.
 fn joined([low, high]: &[u32; 2]) -> u64 {
     (u64::from(*high) << 32) | u64::from(*low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_memory_tells_what_was_needed_and_what_found_room() {
+        let error = GpuError::OutOfMemory { adapter: "card".into(), reason: "full".into() };
+        let text = with_needs(error, 900 << 20, 512 << 20).to_string();
+        assert!(text.contains("needs 900 MiB there, of which 512 MiB found room; full"), "{text}");
+        let other = GpuError::Empty { what: "m" };
+        assert_eq!(with_needs(other.clone(), 1, 1), other);
+    }
 }
