@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::chain::{Ledger, block_rows, handover_rows};
 use crate::conservation::{self, Books};
 use crate::error::LedgerError;
+use crate::focus::Ranking;
 use crate::state_tree::{STATE, StateTree};
 use crate::undo;
 
@@ -314,6 +315,7 @@ impl Ledger {
         self.state = StateTree::of(self.store.clone(), tree);
         self.tip = Some(header);
         self.forget_executed();
+        self.ranking = Ranking::load(self.store.as_ref())?;
         Ok(())
     }
 
