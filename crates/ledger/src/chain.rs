@@ -432,7 +432,8 @@ impl Ledger {
     /// Removal of all blocks, when `height` is the oldest from now on.
     pub(crate) fn oldest_from(&self, height: u64) -> Result<Batch, LedgerError> {
         let gone = oldest_block(self.store.as_ref())?..=self.height();
-        let gone = gone.flat_map(|old| [at(BLOCKS, old), at(CERTIFICATES, old), focus::delta_key(old)]);
+        let gone =
+            gone.flat_map(|old| [at(BLOCKS, old), at(CERTIFICATES, old), focus::delta_key(old)]);
         let mut rows: Batch = gone.map(|key| (key, None)).collect();
         rows.insert(OLDEST.to_vec(), Some(height.to_be_bytes().to_vec()));
         Ok(rows)

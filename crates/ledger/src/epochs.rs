@@ -86,7 +86,7 @@ fn close(
     let mut nodes = state.nodes()?;
     let timestamp = chain.time_ms / 1000;
     let parents = parents(&nodes);
-    let records: Vec<Record> = 
+    let records: Vec<Record> =
         nodes.iter().map(|n| record(n, &parents, impact, timestamp)).collect();
     let scored = score_epoch(chain.epoch, &chain.tlr.0, &records, &poei_params(params));
     let scored =

@@ -9,9 +9,9 @@ use anthill_types::{
     ValidatorKey, ValidatorSet, Wire, keys,
 };
 
+use crate::Parallel;
 use crate::error::{BlockError, LedgerError, TransactionError};
 use crate::focus::{Change, Ranking};
-use crate::Parallel;
 use crate::state::State;
 use crate::state_tree::WriteSet;
 use crate::{bank, conservation, dispatch, doubt, epochs, nodes, settle, staking, tasks};

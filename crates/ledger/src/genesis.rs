@@ -5,8 +5,8 @@ use anthill_types::state::{ChainState, EpochCounts, NodeRecord};
 use anthill_types::{Amount, ConsensusKind, Genesis, GenesisNode, keys};
 
 use crate::error::LedgerError;
-use crate::state::State;
 use crate::focus::stakes;
+use crate::state::State;
 use crate::{bank, nodes};
 
 /// Writes the genesis state.

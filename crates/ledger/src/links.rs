@@ -101,8 +101,7 @@ impl Counts {
         let key = keys::particle(cid);
         let known = state.get::<Particle>(&key)?;
         self.totals.particles += u64::from(known.is_none());
-        let mut particle =
-            known.unwrap_or(Particle { height: state.height(), edges: 0, by: *by });
+        let mut particle = known.unwrap_or(Particle { height: state.height(), edges: 0, by: *by });
         particle.edges += 1;
         state.put(key, &particle)
     }

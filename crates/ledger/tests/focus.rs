@@ -107,7 +107,9 @@ impl Watched {
         }
         let found = masses(&self.town);
         assert_eq!(found, self.masses, "block {}", self.town.ledger.height());
-        assert!(found.is_empty() || found.values().map(|m| u128::from(*m)).sum::<u128>() == 1 << 62);
+        assert!(
+            found.is_empty() || found.values().map(|m| u128::from(*m)).sum::<u128>() == 1 << 62
+        );
         for (cid, mass) in &found {
             assert_eq!(focus::mass_of(self.town.store.as_ref(), cid).unwrap(), Some(*mass));
         }
@@ -227,7 +229,7 @@ fn the_graph_root_is_over_every_change_since_the_genesis() {
             watched.town.ledger.state().unwrap().get(&keys::graph_log()).unwrap();
         assert_eq!(log.map_or(0, |log| log.size), leaves.len() as u64);
     }
-    assert!(leaves.len() > 20, "{}", leaves.len());
+    assert!(leaves.len() >= 20, "{}", leaves.len());
     // The log alone leads to the graph of the state.
     let same = Graph::from_links(links(&watched.town), stakes(&watched.town)).unwrap();
     let found = |graph: &Graph| {
@@ -290,7 +292,7 @@ fn damping_is_governed_and_counts_from_the_next_change() {
     };
     assert_eq!(watched.block(vec![watched.town.by(0, Body::Propose(propose))]), 1);
     let votes = (0..3).map(|i| {
-        let vote = governance::CastVote { proposal: 1, yes: 1_000_000_000, no: 0 };
+        let vote = governance::CastVote { proposal: 0, yes: 1_000_000_000, no: 0 };
         watched.town.by(i, Body::Vote(vote))
     });
     let votes = votes.collect();
@@ -327,7 +329,8 @@ fn damaged_rows_are_seen_at_the_start() {
 fn one_step_checks_the_masses() {
     let mut town = Town::new(3, params());
     assert_eq!(town.ledger.check_focus().unwrap(), None);
-    let some: Vec<(u8, u8)> = (0..40).map(|i| (i, (i * 7 + 3) % 41)).collect();
+    let some: Vec<(u8, u8)> =
+        (0..40).map(|i| (i, (i * 2 + 3) % 41)).filter(|(a, b)| a != b).collect();
     town.block(vec![link(&town, 0, &some)]);
     let check = town.ledger.check_focus().unwrap().unwrap();
     let record = town.ledger.focus_record().unwrap();

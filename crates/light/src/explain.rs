@@ -10,7 +10,9 @@ use anthill_types::ids::to_hex;
 use anthill_types::state::{
     Account, EpochRecord, NodeRecord, Payment, PaymentReason, Phase, Replica, TaskRecord,
 };
-use anthill_types::{Amount, Checkpoint, DecodeError, GenesisHash, Header, NodeKey, TaskId, Wire, keys};
+use anthill_types::{
+    Amount, Checkpoint, DecodeError, GenesisHash, Header, NodeKey, TaskId, Wire, keys,
+};
 use thiserror::Error;
 
 use crate::bundle::{Bundle, ListProof, MAGIC, MAX_ENTRIES, MAX_HANDOVERS, Subject, SubjectError};

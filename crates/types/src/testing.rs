@@ -13,9 +13,7 @@ use crate::channel::{
     ChannelPhase, ChannelRecord, ChannelTerms, ChannelUpdate, SignedChannelUpdate,
 };
 use crate::governance::{Action, CastVote, CountedVote, Counter, Proposal, Propose, Side, Status};
-use crate::graph::{
-    Edge, FocusRecord, GraphLog, GraphTotals, Neuron, NeuronStake, Pair, Particle,
-};
+use crate::graph::{Edge, FocusRecord, GraphLog, GraphTotals, Neuron, NeuronStake, Pair, Particle};
 use crate::ids::to_hex;
 use crate::params::ParamChange;
 use crate::registry::{NameRecord, Property, PropertyRecord};

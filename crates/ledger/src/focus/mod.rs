@@ -16,7 +16,6 @@ mod view;
 
 pub use view::{FocusProof, StepCheck, check_step, mass_of, masses_of};
 
-use slices::Slices;
 use anthill_focus::{Damping, Delta, Focus, Graph, Link, Outcome, delta};
 use anthill_merkle::frontier::Frontier;
 use anthill_merkle::rfc9162::{Sha256Tree, TreeHasher};
@@ -24,9 +23,10 @@ use anthill_store::{Batch, Store, prefix_end};
 use anthill_types::block::{ROOT_FOCUS, ROOT_GRAPH};
 use anthill_types::graph::{FocusRecord, GraphLog, NeuronStake};
 use anthill_types::{AccountId, ChainParams, Cid, Digest, OptionalRoot, Wire, keys};
+use slices::Slices;
 
-use crate::error::LedgerError;
 use crate::Parallel;
+use crate::error::LedgerError;
 
 /// Rows of the change of the graph of a block, beside the block.
 const DELTAS: &[u8] = b"\x01graph/";
@@ -246,8 +246,7 @@ fn record_of(outcome: &Outcome, height: u64, damping: u64) -> Option<FocusRecord
 }
 
 fn roots(record: Option<&FocusRecord>, log: &Frontier) -> Vec<OptionalRoot> {
-    let focus =
-        record.map(|record| OptionalRoot { kind: ROOT_FOCUS, root: record.commitment });
+    let focus = record.map(|record| OptionalRoot { kind: ROOT_FOCUS, root: record.commitment });
     let root = Digest(log.root::<Sha256Tree>());
     let graph = (log.size() > 0).then_some(OptionalRoot { kind: ROOT_GRAPH, root });
     focus.into_iter().chain(graph).collect()

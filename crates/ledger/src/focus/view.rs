@@ -50,10 +50,7 @@ pub fn check_step(
     checked(&mut Focus::restore(graph, damping, masses)?, parallel)
 }
 
-fn checked(
-    focus: &mut Focus,
-    parallel: &dyn Parallel,
-) -> Result<Option<StepCheck>, LedgerError> {
+fn checked(focus: &mut Focus, parallel: &dyn Parallel) -> Result<Option<StepCheck>, LedgerError> {
     let damping = u128::from(focus.damping().quantised());
     let Some(residual) = focus.check_step(parallel)? else { return Ok(None) };
     let error = (u128::from(residual) * damping).div_ceil((1 << 32) - damping);
