@@ -400,7 +400,7 @@ impl Ledger {
         self.state.commit(height, &executed.writes, self.retention.proofs, extra)?;
         self.tip = Some(block.header.clone());
         self.executed.clear();
-        self.ranking.commit(self.store.as_ref(), executed.graph)?;
+        self.ranking.commit(executed.graph)?;
         Ok(executed.writes.into_batch())
     }
 

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anthill_focus::{Damping, Delta, Graph, Link, ONE, delta, plain};
-use anthill_ledger::{BlockError, Ledger, Sequential, focus};
+use anthill_ledger::{BlockError, Ledger, Retention, Sequential, focus};
 use anthill_merkle::rfc9162::{self, Sha256Tree};
 use anthill_store::{Batch, Store};
 use anthill_types::block::{ROOT_FOCUS, ROOT_GRAPH, ROOT_TLR};
@@ -279,6 +279,34 @@ fn candidates_change_nothing() {
     watched.block(vec![]);
 }
 
+/// Another round's block was tried in between, with particles of its own: the first one is agreed on
+/// all the same. (The rig stopped a node here.)
+#[test]
+fn a_candidate_can_be_committed_after_others_were_tried() {
+    let mut town = Town::new(3, params());
+    town.block(vec![link(&town, 0, &[(1, 2), (2, 3)])]);
+    for turn in 0..6u8 {
+        let mut build = |pairs: &[(u8, u8)], later: u64| {
+            let signed = link(&town, 1, pairs);
+            let proposer = town.people[0].validator_key();
+            town.ledger.build(proposer, None, town.now + later, vec![signed]).unwrap()
+        };
+        let n = 10 + 4 * turn;
+        let first = build(&[(n, 1), (2, n)], 1_000);
+        let second = build(&[(n + 1, 1), (n + 2, n + 3)], 1_001);
+        let chosen = if turn % 2 == 0 { first } else { second };
+        town.now = chosen.header.time_ms;
+        town.ledger.commit(&chosen, b"certificate", &Batch::new()).unwrap();
+        let focus = chosen.header.roots.iter().find(|root| root.kind == ROOT_FOCUS);
+        assert_eq!(town.ledger.focus_commitment(), focus.map(|root| root.root));
+        let again = Ledger::open(town.store.clone(), town.ledger.genesis().clone()).unwrap();
+        assert_eq!(again.focus_commitment(), town.ledger.focus_commitment());
+    }
+    // What is held goes on with the bits of the definition.
+    let mut watched = Watched::new(town);
+    watched.block(vec![link(&watched.town, 0, &[(3, 1)])]);
+}
+
 #[test]
 fn damping_is_governed_and_counts_from_the_next_change() {
     let fast = ChainParams { voting_epochs: 2, delay_epochs: 1, ..params() };
@@ -414,4 +442,61 @@ fn deltas_are_kept_beside_their_blocks() {
     let added = vec![Link { neuron, from: cid(1), to: cid(2) }];
     assert_eq!(town.ledger.graph_delta(2).unwrap(), Some(Delta { added, ..Delta::default() }));
     assert_eq!(town.ledger.graph_delta(3).unwrap(), None);
+    // And it goes with its block.
+    let retention = Retention { blocks: Some(4), ..Retention::default() };
+    let genesis = town.ledger.genesis().clone();
+    town.ledger = Ledger::open_keeping(town.store.clone(), genesis, retention).unwrap();
+    for _ in 0..4 {
+        assert!(town.ledger.graph_delta(2).unwrap().is_some());
+        town.block(vec![]);
+    }
+    assert_eq!(town.ledger.graph_delta(2).unwrap(), None);
+}
+
+/// Metric I of each node in the PoEI messages of an epoch, by person.
+fn impacts(town: &Town, epoch: u64) -> Vec<u64> {
+    let record: Option<state::EpochRecord> =
+        town.ledger.state().unwrap().get(&keys::epoch(epoch)).unwrap();
+    let rows = record.unwrap().rows;
+    let read = |i: usize| {
+        let node = town.people[i].node_key();
+        let message = &rows.iter().find(|row| row.node == node).unwrap().message.0;
+        // The text key "I", and the unsigned integer after it.
+        let at = message.windows(2).position(|pair| pair == b"\x61I").unwrap() + 2;
+        match message[at] {
+            small @ 0..=23 => u64::from(small),
+            0x1a => u64::from(u32::from_be_bytes(message[at + 1..][..4].try_into().unwrap())),
+            other => panic!("{other:x}"),
+        }
+    };
+    (0..town.people.len()).map(read).collect()
+}
+
+#[test]
+fn impact_is_the_growth_of_the_focus_of_own_particles() {
+    let mut town = Town::new(3, params());
+    let epoch = |town: &Town| town.ledger.state().unwrap().chain().epoch;
+    let close = |town: &mut Town| {
+        let running = epoch(town);
+        while epoch(town) == running {
+            town.block(vec![]);
+        }
+        running
+    };
+    let first = close(&mut town);
+    assert_eq!(impacts(&town, first), [0, 0, 0]);
+    // All focus is on particles that person 0 has brought in: 3 / (3 + 1) against the mean.
+    town.block(vec![link(&town, 0, &[(1, 2), (2, 1)])]);
+    let second = close(&mut town);
+    assert_eq!(impacts(&town, second), [750_000_000, 0, 0]);
+    assert_eq!([0, 1, 2].map(|i| town.node(i).focus), [ONE, 0, 0]);
+    // Links to what is there already move focus, but make nobody its contributor.
+    town.block(vec![link(&town, 2, &[(1, 2)]), link(&town, 1, &[(3, 4), (4, 3)])]);
+    let third = close(&mut town);
+    let focus = [0, 1, 2].map(|i| town.node(i).focus);
+    assert!(focus[0] < ONE && focus[1] > ONE / 10 && focus[2] == 0, "{focus:?}");
+    assert_eq!(focus.iter().sum::<u64>(), ONE);
+    assert_eq!(impacts(&town, third), [0, 750_000_000, 0]);
+    let fourth = close(&mut town);
+    assert_eq!(impacts(&town, fourth)[0], 0, "what was gained once counts once");
 }

@@ -98,20 +98,24 @@ pub struct Verified {
 
 /// Proved entries that no statement has used yet, and the statements so far.
 pub(crate) struct Facts<'b> {
+    /// Proved entries.
     pub entries: BTreeMap<&'b [u8], &'b [u8]>,
     /// Lists that no statement has used yet.
     pub lists: Vec<&'b ListProof>,
     /// The header that they are checked against.
     pub header: &'b Header,
+    /// What was said so far.
     pub statements: Vec<Statement>,
 }
 
 impl<'b> Facts<'b> {
+    /// Takes an entry's value, which no other statement may use.
     pub fn get<T: Wire>(&mut self, key: &[u8], what: &'static str) -> Result<T, VerifyError> {
         let value = self.entries.remove(key).ok_or(VerifyError::Contradiction(what))?;
         Ok(T::from_bytes(value)?)
     }
 
+    /// Adds a sentence.
     pub fn say(&mut self, kind: &'static str, text: String) {
         self.statements.push(Statement { kind, text });
     }

@@ -35,6 +35,12 @@ pub(crate) fn write(batch: &mut Batch, before: &Slices, after: &Slices) {
     }
 }
 
+/// True when there are equally many particles in each slice.
+pub(crate) fn are_alike(one: &Slices, other: &Slices) -> bool {
+    let length = |(slice, row): (&u16, &Vec<u8>)| (*slice, row.len());
+    one.iter().map(length).eq(other.iter().map(length))
+}
+
 /// The rows of a state.
 ///
 /// # Errors

@@ -100,9 +100,9 @@ impl Ledger {
         self.ranking.record()
     }
 
-    /// The estimate of the spectral gap from the newest run, when this process has made it; for
-    /// display.
-    pub fn focus_gap(&self) -> Option<f64> {
+    /// The estimate of the spectral gap (nano) from the newest run, when this process has made it;
+    /// for display.
+    pub fn focus_gap(&self) -> Option<u64> {
         self.ranking.gap
     }
 
@@ -113,6 +113,17 @@ impl Ledger {
     pub fn graph_delta(&self, height: u64) -> Result<Option<Delta>, LedgerError> {
         let row = self.store.get(&delta_key(height))?;
         Ok(row.map(|row| delta::decode(&row)).transpose()?)
+    }
+
+    /// The commitment to the masses that are held; none while there is no particle.
+    pub fn focus_commitment(&self) -> Option<Digest> {
+        self.ranking.focus.commitment()
+    }
+
+    /// Sum of the committed masses, added up anew: 2^62, or 0 while there is no particle.
+    pub fn focus_sum(&self) -> u128 {
+        let masses = self.ranking.slices.values().flat_map(|row| row.as_chunks().0);
+        masses.map(|mass| u128::from(u64::from_be_bytes(*mass))).sum()
     }
 
     /// Particles of the graph.
