@@ -10,6 +10,7 @@ use anthill_fuzz::doors::DOORS;
 use anthill_fuzz::{model, snapshot};
 use anthill_identity::Place;
 use anthill_learn::decoder::{Shape, random_file};
+use anthill_light::bundle::ListProof;
 use anthill_light::{Bundle, Entry};
 use anthill_merkle::smt::{Tree, key_hash, value_hash};
 use anthill_node::programs::cipher::encrypt_params;
@@ -82,13 +83,20 @@ fn main() {
         proof: Bytes(tree.prove(&[9]).to_bytes()),
     };
     let bundle = Bundle {
-        magic: "anthill-proof/2".into(),
+        magic: "anthill-proof/3".into(),
         subject: "credits:1".into(),
         genesis,
         header: small::<Header>(),
         certificate: Bytes(certificate.to_bytes()),
         entries: vec![entry],
         handovers: Vec::new(),
+        lists: vec![ListProof {
+            root: 2,
+            index: 1,
+            size: 3,
+            leaf: Bytes(vec![5; 44]),
+            path: vec![Digest([6; 32]); 2],
+        }],
     };
     door(Bundle::NAME, &bundle.to_bytes());
     door("consensus message", &anthill_consensus::catch_up_message(&certificate, &[7; 40]));

@@ -25,7 +25,7 @@ pub fn header() -> Shape {
 }
 
 pub fn params() -> Shape {
-    let mut all = vec![u64(); 48];
+    let mut all = vec![u64(); 49];
     for at in [6, 12, 14, 15, 34, 37, 38, 40, 41] {
         all[at] = amount();
     }
@@ -288,6 +288,7 @@ pub fn node_record() -> Shape {
         u64(),
         u64(),
         some(id("node key")),
+        u64(),
         u64(),
     ])
 }

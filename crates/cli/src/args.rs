@@ -179,7 +179,7 @@ pub enum Command {
     /// Write a proof that anybody can check offline.
     #[command(after_help = "Example:\n  anthill prove credits:42 > p.cbor")]
     Prove {
-        /// credits:N, epoch:N, task:ID, account:ID or node:KEY.
+        /// credits:N, epoch:N, task:ID, account:ID, node:KEY or focus:CID.
         subject: String,
         /// Write here instead of standard output.
         #[arg(long, short)]

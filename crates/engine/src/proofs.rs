@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use anthill_ledger::focus::FocusProof;
 use anthill_ledger::{Ledger, LedgerError};
-use anthill_light::bundle::{MAGIC, MAX_ENTRIES, MAX_HANDOVERS};
+use anthill_light::bundle::{ListProof, MAGIC, MAX_ENTRIES, MAX_HANDOVERS};
 use anthill_light::{Bundle, Entry, Subject};
+use anthill_types::block::ROOT_FOCUS;
 use anthill_types::state::{EpochRecord, Payment, PaymentReason, Phase, TaskRecord};
 use anthill_types::{Bytes, Handover, Wire, keys};
 use thiserror::Error;
@@ -62,8 +64,18 @@ pub fn build(ledger: &Ledger, subject: &Subject) -> Result<Vec<u8>, ProveError> 
         certificate: Bytes(certificate),
         entries,
         handovers: handovers(ledger, block_height)?,
+        lists: lists(ledger, subject)?,
     };
     Ok(bundle.to_bytes())
+}
+
+/// For a particle's focus, its leaf below the header's focus root.
+fn lists(ledger: &Ledger, subject: &Subject) -> Result<Vec<ListProof>, ProveError> {
+    let Subject::Focus(cid) = subject else { return Ok(Vec::new()) };
+    let proof = ledger.prove_focus(cid)?;
+    let proof = proof.ok_or_else(|| ProveError::Absent(subject.to_string()))?;
+    let FocusProof { index, size, leaf, path } = proof;
+    Ok(vec![ListProof { root: ROOT_FOCUS, index, size, leaf: Bytes(leaf), path }])
 }
 
 /// The changes of the validator set below a height: the newest that fit.
@@ -81,9 +93,14 @@ fn handovers(ledger: &Ledger, height: u64) -> Result<Vec<Handover>, ProveError> 
     Ok(all.split_off(all.len() - newest))
 }
 
-/// The keys that explain a subject: for a payment, what it was paid for.
+/// The keys that explain a subject: for a payment, what it was paid for; for focus, the graph's size.
 fn explaining_keys(ledger: &Ledger, subject: &Subject) -> Result<BTreeSet<Vec<u8>>, ProveError> {
-    let Subject::Credits(number) = subject else { return Ok(BTreeSet::new()) };
+    let number = match subject {
+        Subject::Credits(number) => number,
+        // The size of the list, which its paths do not bind.
+        Subject::Focus(_) => return Ok(BTreeSet::from([keys::graph_totals()])),
+        _ => return Ok(BTreeSet::new()),
+    };
     let state = ledger.state()?;
     let payment: Option<Payment> = state.get(&keys::payment(*number))?;
     let payment = payment.ok_or_else(|| ProveError::Absent(subject.to_string()))?;

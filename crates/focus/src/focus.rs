@@ -152,12 +152,13 @@ impl Focus {
             self.graph.apply(delta)?;
         }
         self.tried = None;
-        if outcome.by_slot.len() != self.graph.slots() && self.graph.particles() > 0
-            || outcome.masses.len() != self.graph.particles()
-        {
+        if outcome.masses.len() != self.graph.particles() {
             return Err(FocusError::Outcome);
         }
-        self.masses = (self.graph.particles() > 0).then_some(outcome.by_slot);
+        // Another change that was tried since may have opened slots for its own particles.
+        let same = outcome.by_slot.len() == self.graph.slots();
+        let by_slot = if same { outcome.by_slot } else { self.by_slot(&outcome.masses) };
+        self.masses = (self.graph.particles() > 0).then_some(by_slot);
         self.commitment = outcome.commitment;
         if self.graph.wants_layout() {
             self.lay_out(&outcome.masses)?;
@@ -167,12 +168,17 @@ impl Focus {
 
     fn lay_out(&mut self, masses: &[(Cid, u64)]) -> Result<(), FocusError> {
         self.graph.lay_out()?;
+        self.masses = self.masses.is_some().then(|| self.by_slot(masses));
+        Ok(())
+    }
+
+    /// Masses in order of ids, by slot.
+    fn by_slot(&self, masses: &[(Cid, u64)]) -> Vec<u64> {
         let mut by_slot = vec![0; self.graph.slots()];
         for (slot, (_, mass)) in self.graph.canonical().iter().zip(masses) {
             by_slot[*slot as usize] = *mass;
         }
-        self.masses = self.masses.is_some().then_some(by_slot);
-        Ok(())
+        by_slot
     }
 
     /// One step from the committed masses: its residual says how far they are from the fixed point

@@ -7,6 +7,10 @@ use anthill_types::{AccountId, Amount, ChainParams, keys};
 use crate::error::{LedgerError, TransactionError};
 use crate::state::State;
 
+/// Most micro-credits that may ever be minted: what is at stake sums to less than 2^96, as focus
+/// needs (`docs/spec/focus.md`).
+pub const MAX_SUPPLY: Amount = Amount((1 << 96) - 1);
+
 /// An account, or an empty one.
 pub fn account(state: &State<'_>, id: &AccountId) -> Result<Account, LedgerError> {
     Ok(state.get::<Account>(&keys::account(id))?.unwrap_or_default())
@@ -52,7 +56,8 @@ pub fn burn(state: &mut State<'_>, amount: Amount) -> Result<(), LedgerError> {
 /// Counts credits as minted; the caller gives them to balances or bonds.
 pub fn mint(state: &mut State<'_>, amount: Amount) -> Result<(), LedgerError> {
     let mut supply = supply(state)?;
-    supply.minted = supply.minted.checked_add(amount).ok_or(LedgerError::Overflow("minted"))?;
+    let minted = supply.minted.checked_add(amount).filter(|minted| *minted <= MAX_SUPPLY);
+    supply.minted = minted.ok_or(LedgerError::Overflow("minted"))?;
     state.put(keys::supply(), &supply)
 }
 

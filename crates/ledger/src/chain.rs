@@ -14,7 +14,8 @@ use anthill_types::{
 };
 
 use crate::error::{BlockError, LedgerError, TransactionError};
-use crate::execute::{self, BlockInput, Executed, Mode};
+use crate::execute::{self, Base, BlockInput, Executed, Mode};
+use crate::focus::{self, Ranking};
 use crate::parallel;
 use crate::state::State;
 use crate::state_tree::{StateProof, StateTree, WriteSet};
@@ -59,7 +60,8 @@ pub struct Ledger {
     retention: Retention,
     executed: BTreeMap<BlockHash, Executed>,
     checked: BTreeSet<Digest>,
-    parallel: Arc<dyn Parallel>,
+    pub(crate) ranking: Ranking,
+    pub(crate) parallel: Arc<dyn Parallel>,
 }
 
 fn at(prefix: &[u8], height: u64) -> Vec<u8> {
@@ -112,6 +114,7 @@ impl Ledger {
         let tip = tip(store.as_ref(), &state)?;
         conservation::check_books(tip.as_ref().map_or(0, |header| header.height), &totals)?;
         let (executed, checked) = (BTreeMap::new(), BTreeSet::new());
+        let ranking = Ranking::load(store.as_ref())?;
         let parallel = Arc::new(Sequential);
         Ok(Self {
             store,
@@ -122,11 +125,12 @@ impl Ledger {
             retention,
             executed,
             checked,
+            ranking,
             parallel,
         })
     }
 
-    /// Has signatures checked on the caller's threads from now on.
+    /// Has signatures checked, and focus computed, on the caller's threads from now on.
     pub fn set_parallel(&mut self, parallel: Arc<dyn Parallel>) {
         self.parallel = parallel;
     }
@@ -269,7 +273,7 @@ impl Ledger {
     }
 
     fn run(
-        &self,
+        &mut self,
         input: &BlockInput,
         transactions: &[SignedTransaction],
         mode: Mode,
@@ -277,8 +281,14 @@ impl Ledger {
         let right: Vec<bool> =
             self.signatures(transactions).into_iter().map(|(_, right)| right).collect();
         let view = self.store.frozen().map_err(LedgerError::from)?;
-        let store = view.as_ref();
-        execute::execute(store, &self.genesis_hash, input, transactions, mode, &right)
+        let parallel = self.parallel.clone();
+        let base = Base {
+            store: view.as_ref(),
+            genesis: &self.genesis_hash,
+            ranking: &mut self.ranking,
+            parallel: parallel.as_ref(),
+        };
+        execute::execute(base, input, transactions, mode, &right)
     }
 
     fn header(
@@ -289,6 +299,8 @@ impl Ledger {
     ) -> Result<Header, LedgerError> {
         let state_root = self.state.root_with(&executed.writes);
         let validators = self.state()?.validators()?.hash();
+        let mut roots = executed.graph.roots().to_vec();
+        roots.push(OptionalRoot { kind: ROOT_TLR, root: executed.tlr });
         Ok(Header {
             version: HEADER_VERSION,
             genesis: self.genesis_hash,
@@ -301,7 +313,7 @@ impl Ledger {
             validators,
             next_validators: executed.next_validators.hash(),
             reveal: input.reveal,
-            roots: vec![OptionalRoot { kind: ROOT_TLR, root: executed.tlr }],
+            roots,
         })
     }
 
@@ -384,9 +396,11 @@ impl Ledger {
         let mut extra = self.prunable(height)?;
         extra.extend(with.iter().map(|(k, v)| (k.clone(), v.clone())));
         extra.extend(block_rows(block, certificate, &executed.next_validators));
+        extra.extend(executed.graph.row(height));
         self.state.commit(height, &executed.writes, self.retention.proofs, extra)?;
         self.tip = Some(block.header.clone());
         self.executed.clear();
+        self.ranking.commit(executed.graph)?;
         Ok(executed.writes.into_batch())
     }
 
@@ -399,6 +413,7 @@ impl Ledger {
         for old in oldest..until {
             rows.insert(at(BLOCKS, old), None);
             rows.insert(at(CERTIFICATES, old), None);
+            rows.insert(focus::delta_key(old), None);
         }
         if until > oldest {
             rows.insert(OLDEST.to_vec(), Some(until.to_be_bytes().to_vec()));
@@ -417,7 +432,8 @@ impl Ledger {
     /// Removal of all blocks, when `height` is the oldest from now on.
     pub(crate) fn oldest_from(&self, height: u64) -> Result<Batch, LedgerError> {
         let gone = oldest_block(self.store.as_ref())?..=self.height();
-        let gone = gone.flat_map(|old| [at(BLOCKS, old), at(CERTIFICATES, old)]);
+        let gone =
+            gone.flat_map(|old| [at(BLOCKS, old), at(CERTIFICATES, old), focus::delta_key(old)]);
         let mut rows: Batch = gone.map(|key| (key, None)).collect();
         rows.insert(OLDEST.to_vec(), Some(height.to_be_bytes().to_vec()));
         Ok(rows)

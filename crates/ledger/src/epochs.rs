@@ -3,29 +3,35 @@
 use std::collections::BTreeSet;
 
 use anthill_poei::{Attestation, Outcome, Params, PoeiError, Record, Trust, score_epoch};
+use anthill_store::Store;
 use anthill_types::state::{EpochCounts, EpochRecord, EpochRow, NodeRecord, PaymentReason};
 use anthill_types::{Amount, Bytes, ChainParams, Digest, NodeKey, keys};
 
 use crate::error::LedgerError;
+use crate::focus::impact::{self, Impact};
+use crate::focus::stakes;
 use crate::state::State;
 use crate::validators;
 use crate::{bank, governance};
 
 /// Closes the running epoch when its time is over, and begins the next.
-pub fn close_if_due(state: &mut State<'_>) -> Result<(), LedgerError> {
+///
+/// `store` is the committed state, before the block that is being executed.
+pub fn close_if_due(state: &mut State<'_>, store: &dyn Store) -> Result<(), LedgerError> {
     let chain = state.chain().clone();
     let params = state.params()?;
     if chain.time_ms < chain.epoch_start_ms.saturating_add(params.epoch_ms) {
         return Ok(());
     }
-    let record = close(state, &params)?;
+    let record = close(state, &params, &impact::by_account(store)?)?;
     let mut next = state.chain().clone();
     next.tlr = record.tlr;
     next.epoch += 1;
     next.epoch_start_ms = chain.time_ms;
     next.epoch_start_height = chain.height;
     state.set_chain(next)?;
-    governance::begin_epoch(state)
+    governance::begin_epoch(state)?;
+    stakes::write(state)
 }
 
 /// The nodes under which another node had a result that counts in this epoch.
@@ -34,9 +40,14 @@ fn parents(nodes: &[NodeRecord]) -> BTreeSet<NodeKey> {
     nodes.iter().filter(worked).filter_map(|n| n.parent).collect()
 }
 
-/// The epoch's input record of a node (`docs/spec/poei.md`). Impact is 0 until the graph's focus is
-/// in the state, and flow until Proof of Flow measures it.
-fn record(node: &NodeRecord, parents: &BTreeSet<NodeKey>, timestamp: u64) -> Record {
+/// The epoch's input record of a node (`docs/spec/poei.md`). Flow is 0 until Proof of Flow measures
+/// it.
+fn record(
+    node: &NodeRecord,
+    parents: &BTreeSet<NodeKey>,
+    impact: &Impact,
+    timestamp: u64,
+) -> Record {
     Record {
         node: node.node.0,
         work: node.counts.work,
@@ -44,8 +55,8 @@ fn record(node: &NodeRecord, parents: &BTreeSet<NodeKey>, timestamp: u64) -> Rec
         flow: 0,
         ok: node.counts.ok,
         bad: node.counts.bad,
-        focus_before: 0,
-        focus_after: 0,
+        focus_before: node.focus,
+        focus_after: impact.get(&node.account).copied().unwrap_or(0),
         trust: node.trust,
         is_parent: parents.contains(&node.node),
         attestation: [0; 32],
@@ -66,12 +77,17 @@ fn poei_params(params: &ChainParams) -> Params {
     }
 }
 
-fn close(state: &mut State<'_>, params: &ChainParams) -> Result<EpochRecord, LedgerError> {
+fn close(
+    state: &mut State<'_>,
+    params: &ChainParams,
+    impact: &Impact,
+) -> Result<EpochRecord, LedgerError> {
     let chain = state.chain().clone();
     let mut nodes = state.nodes()?;
     let timestamp = chain.time_ms / 1000;
     let parents = parents(&nodes);
-    let records: Vec<Record> = nodes.iter().map(|n| record(n, &parents, timestamp)).collect();
+    let records: Vec<Record> =
+        nodes.iter().map(|n| record(n, &parents, impact, timestamp)).collect();
     let scored = score_epoch(chain.epoch, &chain.tlr.0, &records, &poei_params(params));
     let scored =
         scored.map_err(|e| LedgerError::Epoch { epoch: chain.epoch, reason: e.to_string() })?;
@@ -104,6 +120,7 @@ fn close(state: &mut State<'_>, params: &ChainParams) -> Result<EpochRecord, Led
                 slashed: node.slashed,
             });
         }
+        node.focus = impact.get(&node.account).copied().unwrap_or(0);
         begin_epoch(node, row.map(|r| r.score), chain.epoch)?;
         state.put_node(node)?;
     }

@@ -163,6 +163,9 @@ pub enum LedgerError {
         /// The oldest block here.
         oldest: u64,
     },
+    /// The graph refuses what the state holds.
+    #[error("the graph of the state: {0}")]
+    Focus(#[from] anthill_focus::FocusError),
     /// The stored rows and the stored root differ.
     #[error(
         "the state's rows give root {found}, but block {height} says {expected}: restore from a backup"

@@ -9,7 +9,9 @@ use anthill_types::{
     ValidatorKey, ValidatorSet, Wire, keys,
 };
 
+use crate::Parallel;
 use crate::error::{BlockError, LedgerError, TransactionError};
+use crate::focus::{Change, Ranking};
 use crate::state::State;
 use crate::state_tree::WriteSet;
 use crate::{bank, conservation, dispatch, doubt, epochs, nodes, settle, staking, tasks};
@@ -43,6 +45,8 @@ pub struct Executed {
     pub next_validators: ValidatorSet,
     /// Indexes of the given transactions that applied (all of them, when verifying).
     pub applied: Vec<usize>,
+    /// What it makes of the graph and its focus.
+    pub graph: Change,
 }
 
 /// Whether transactions that fail are left out (building) or refuse the block (verifying).
@@ -54,6 +58,18 @@ pub enum Mode {
     Verify,
 }
 
+/// What a block is executed on; none of it is changed.
+pub struct Base<'a> {
+    /// The committed state.
+    pub store: &'a dyn Store,
+    /// The chain.
+    pub genesis: &'a GenesisHash,
+    /// The graph of that state.
+    pub ranking: &'a mut Ranking,
+    /// Threads for the focus.
+    pub parallel: &'a dyn Parallel,
+}
+
 /// Executes a block's contents on the committed state; writes nothing to the store.
 ///
 /// `signed_right` says of each transaction whether its signature is right.
@@ -61,13 +77,13 @@ pub enum Mode {
 /// # Errors
 /// [`BlockError`] when a header input or, in [`Mode::Verify`], a transaction is wrong.
 pub fn execute(
-    store: &dyn Store,
-    genesis: &GenesisHash,
+    base: Base<'_>,
     input: &BlockInput,
     transactions: &[SignedTransaction],
     mode: Mode,
     signed_right: &[bool],
 ) -> Result<Executed, BlockError> {
+    let Base { store, genesis, ranking, parallel } = base;
     let mut state = State::open(store)?;
     begin(&mut state, input)?;
     let mut applied = Vec::with_capacity(transactions.len());
@@ -88,13 +104,15 @@ pub fn execute(
         }
     }
     run_agenda(&mut state)?;
-    epochs::close_if_due(&mut state)?;
+    epochs::close_if_due(&mut state, store)?;
     settle::close_windows(&mut state)?;
     let tlr = state.chain().tlr;
     let next_validators = state.validators()?;
-    let writes = WriteSet::new(store, state.into_batch()).map_err(LedgerError::from)?;
+    let mut batch = state.into_batch();
+    let graph = ranking.follow(store, input.height, &mut batch, parallel)?;
+    let writes = WriteSet::new(store, batch).map_err(LedgerError::from)?;
     conservation::check_writes(input.height, &writes)?;
-    Ok(Executed { writes, tlr, next_validators, applied })
+    Ok(Executed { writes, tlr, next_validators, applied, graph })
 }
 
 fn begin(state: &mut State<'_>, input: &BlockInput) -> Result<(), BlockError> {

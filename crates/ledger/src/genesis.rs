@@ -5,6 +5,7 @@ use anthill_types::state::{ChainState, EpochCounts, NodeRecord};
 use anthill_types::{Amount, ConsensusKind, Genesis, GenesisNode, keys};
 
 use crate::error::LedgerError;
+use crate::focus::stakes;
 use crate::state::State;
 use crate::{bank, nodes};
 
@@ -32,7 +33,8 @@ pub fn apply(state: &mut State<'_>, genesis: &Genesis) -> Result<(), LedgerError
     if genesis.consensus == ConsensusKind::Snowman {
         state.mark(keys::snowman());
     }
-    state.put(keys::validator_set(), &genesis.validator_set())
+    state.put(keys::validator_set(), &genesis.validator_set())?;
+    stakes::write(state)
 }
 
 fn check(genesis: &Genesis) -> Result<(), LedgerError> {
@@ -51,6 +53,12 @@ fn check(genesis: &Genesis) -> Result<(), LedgerError> {
     }
     if genesis.nodes.iter().any(|n| n.bond < Amount::credits(1)) {
         return Err(LedgerError::Genesis("each validator needs a bond of at least one credit"));
+    }
+    let amounts = genesis.balances.iter().map(|b| b.amount);
+    let amounts = amounts.chain(genesis.nodes.iter().map(|n| n.bond));
+    let sum = amounts.fold(0u128, |sum, amount| sum.saturating_add(amount.0));
+    if sum > bank::MAX_SUPPLY.0 {
+        return Err(LedgerError::Genesis("balances and bonds together must be below 2^96"));
     }
     Ok(())
 }
@@ -79,5 +87,6 @@ fn first_record(node: &GenesisNode) -> NodeRecord {
         last_proposed: 0,
         parent: None,
         active_epochs: 0,
+        focus: 0,
     }
 }

@@ -27,6 +27,7 @@ pub mod epochs;
 pub mod error;
 pub mod escrow;
 pub mod execute;
+pub mod focus;
 pub mod genesis;
 pub mod governance;
 pub mod links;

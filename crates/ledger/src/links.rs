@@ -35,7 +35,7 @@ pub fn link(
         state.put(key, &Edge { height, sequence })?;
         state.mark(keys::back_edge(to, from, neuron));
         for cid in [from, to] {
-            counts.touch(state, cid)?;
+            counts.touch(state, neuron, cid)?;
         }
         counts.links += 1;
         counts.totals.edges += 1;
@@ -92,11 +92,16 @@ impl Counts {
         Ok(Self { totals, links, had: links > 0 })
     }
 
-    fn touch(&mut self, state: &mut State<'_>, cid: &Cid) -> Result<(), LedgerError> {
+    fn touch(
+        &mut self,
+        state: &mut State<'_>,
+        by: &AccountId,
+        cid: &Cid,
+    ) -> Result<(), LedgerError> {
         let key = keys::particle(cid);
         let known = state.get::<Particle>(&key)?;
         self.totals.particles += u64::from(known.is_none());
-        let mut particle = known.unwrap_or(Particle { height: state.height(), edges: 0 });
+        let mut particle = known.unwrap_or(Particle { height: state.height(), edges: 0, by: *by });
         particle.edges += 1;
         state.put(key, &particle)
     }

@@ -60,6 +60,7 @@ pub fn admit(
         last_proposed: 0,
         parent: None,
         active_epochs: 0,
+        focus: 0,
     };
     Ok(register(state, &node)?)
 }

@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::chain::{Ledger, block_rows, handover_rows};
 use crate::conservation::{self, Books};
 use crate::error::LedgerError;
+use crate::focus::Ranking;
 use crate::state_tree::{STATE, StateTree};
 use crate::undo;
 
@@ -283,7 +284,8 @@ impl Ledger {
     /// that block's certificate, with the changes of the validator set up to it. What was here
     /// before is gone. `with` are rows of the node itself.
     ///
-    /// The caller has checked block and certificate; the root and the credits are checked here.
+    /// The caller has checked block and certificate; the root, the credits and the focus are checked
+    /// here.
     ///
     /// # Errors
     /// Something is missing or does not fit, or the store fails; nothing has changed then.
@@ -304,6 +306,7 @@ impl Ledger {
             return Err(SnapshotError::State { height, what: "the block" }.into());
         }
         let (tree, next) = check_state(&header, &rows)?;
+        let ranking = Ranking::of_rows(&rows)?;
         let mut batch = self.cleared()?;
         batch.extend(rows.into_iter().map(|(key, value)| (key, Some(value))));
         batch.extend(with.iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -314,6 +317,7 @@ impl Ledger {
         self.state = StateTree::of(self.store.clone(), tree);
         self.tip = Some(header);
         self.forget_executed();
+        self.ranking = ranking;
         Ok(())
     }
 

@@ -25,7 +25,14 @@ fn town(accounts: u64) -> Town {
     for round in 0..6 {
         town.submit(round % 3, 2);
     }
+    link(&mut town, 0, &[(1, 2), (2, 3), (3, 1), (4, 1)]);
     town
+}
+
+fn link(town: &mut Town, i: usize, pairs: &[(u8, u8)]) {
+    let pair = |(from, to): &(u8, u8)| graph::Pair { from: Cid::of(&[*from]), to: Cid::of(&[*to]) };
+    let body = Body::Link { pairs: pairs.iter().map(pair).collect() };
+    assert!(town.step(vec![town.by(i, body)]) > 0);
 }
 
 fn ready(ledger: &mut Ledger) {
@@ -73,6 +80,7 @@ fn a_newcomer_starts_from_a_state_and_goes_on_with_blocks() {
     // The giver goes on meanwhile; what it hands over stays as it was.
     for round in 0..4 {
         town.submit(round % 3, 1);
+        link(&mut town, 1, &[(round as u8, 9), (9, round as u8)]);
     }
     let (store, mut taker) = newcomer(&town);
     let mut restore = Restore::new(block.header.clone());
@@ -81,12 +89,16 @@ fn a_newcomer_starts_from_a_state_and_goes_on_with_blocks() {
     taker.adopt(&block, &certificate, &[], restore, &Batch::new()).unwrap();
     assert_eq!(state(store.as_ref()), expected);
     assert_eq!(taker.root(), block.header.state_root);
+    let focus = block.header.roots.iter().find(|root| root.kind == block::ROOT_FOCUS);
+    assert_eq!(taker.focus_commitment(), focus.map(|root| root.root));
+    assert!(taker.focus_commitment().is_some());
     assert_eq!(taker.oldest_block().unwrap(), block.header.height);
     for height in block.header.height + 1..=town.ledger.height() {
         let (block, certificate) = town.ledger.block(height).unwrap().unwrap();
         taker.commit(&block, &certificate, &Batch::new()).unwrap();
     }
     assert_eq!(taker.root(), town.ledger.root());
+    assert_eq!(taker.focus_commitment(), town.ledger.focus_commitment());
     // And so it is after a restart.
     let again = Ledger::open(store, town.ledger.genesis().clone()).unwrap();
     assert_eq!((again.root(), again.height()), (town.ledger.root(), town.ledger.height()));

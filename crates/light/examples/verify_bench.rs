@@ -92,6 +92,7 @@ fn main() {
             certificate: Bytes(certificate.to_bytes()),
             entries: vec![entry],
             handovers: vec![],
+            lists: vec![],
         };
         let bytes = bundle.to_bytes();
         let run = || {

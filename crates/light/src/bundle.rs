@@ -4,16 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 
 use anthill_types::ids::{from_hex, to_hex};
-use anthill_types::{AccountId, Bytes, Genesis, Handover, Header, NodeKey, TaskId, keys, wire};
+use anthill_types::{
+    AccountId, Bytes, Cid, Digest, Genesis, Handover, Header, NodeKey, TaskId, keys, wire,
+};
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 /// First field of every bundle.
-pub const MAGIC: &str = "anthill-proof/2";
+pub const MAGIC: &str = "anthill-proof/3";
 /// Longest key of the state, in bytes.
 const MAX_KEY: usize = 1024;
 /// Most changes of the validator set in a bundle.
 pub const MAX_HANDOVERS: usize = 4096;
+/// Most hashes of a path in a list: a list has fewer than 2^64 leaves.
+pub const MAX_PATH: usize = 64;
 /// Most entries in a bundle.
 pub const MAX_ENTRIES: usize = 512;
 
@@ -30,6 +34,8 @@ pub enum Subject {
     Account(AccountId),
     /// A node's bond and trust.
     Node(NodeKey),
+    /// A particle's focus.
+    Focus(Cid),
     /// Any key of the state: its value, or that it has none.
     Key(Vec<u8>),
 }
@@ -37,7 +43,7 @@ pub enum Subject {
 /// Why a text names no subject.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} names nothing that can be proved: use credits:N, epoch:N, task:ID, account:ID, node:KEY or key:HEX"
+    "{0:?} names nothing that can be proved: use credits:N, epoch:N, task:ID, account:ID, node:KEY, focus:CID or key:HEX"
 )]
 pub struct SubjectError(pub String);
 
@@ -50,6 +56,7 @@ impl Subject {
             Self::Task(id) => keys::task(id),
             Self::Account(id) => keys::account(id),
             Self::Node(key) => keys::node(key),
+            Self::Focus(cid) => keys::particle(cid),
             Self::Key(key) => key.clone(),
         }
     }
@@ -63,6 +70,7 @@ impl fmt::Display for Subject {
             Self::Task(id) => write!(f, "task:{id}"),
             Self::Account(id) => write!(f, "account:{id}"),
             Self::Node(key) => write!(f, "node:{key}"),
+            Self::Focus(cid) => write!(f, "focus:{cid}"),
             Self::Key(key) => write!(f, "key:{}", to_hex(key)),
         }
     }
@@ -81,6 +89,7 @@ impl FromStr for Subject {
             "task" => Self::Task(value.parse().map_err(|_| bad())?),
             "account" => Self::Account(value.parse().map_err(|_| bad())?),
             "node" => Self::Node(value.parse().map_err(|_| bad())?),
+            "focus" => Self::Focus(value.parse().map_err(|_| bad())?),
             "key" => Self::Key(
                 from_hex(value).filter(|k| (1..=MAX_KEY).contains(&k.len())).ok_or_else(bad)?,
             ),
@@ -103,6 +112,27 @@ pub struct Entry {
     /// The encoded sparse-Merkle proof ([`anthill_merkle::smt::Proof`]).
     #[n(2)]
     pub proof: Bytes,
+}
+
+/// A leaf of a list whose root the header carries, with its path (RFC 9162 2.1.3).
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct ListProof {
+    /// The kind of the header's optional root.
+    #[n(0)]
+    pub root: u32,
+    /// Number of the leaf, from 0.
+    #[n(1)]
+    pub index: u64,
+    /// Leaves of the list. A path does not bind it: an entry of the state must say the same.
+    #[n(2)]
+    pub size: u64,
+    /// The leaf.
+    #[n(3)]
+    pub leaf: Bytes,
+    /// The hashes beside the way to the root, from the leaf upwards.
+    #[n(4)]
+    pub path: Vec<Digest>,
 }
 
 /// A statement about the state that can be checked offline.
@@ -131,6 +161,9 @@ pub struct Bundle {
     /// newest as fit, for readers who have a checkpoint.
     #[n(6)]
     pub handovers: Vec<Handover>,
+    /// For a particle's focus, its leaf; otherwise none.
+    #[n(7)]
+    pub lists: Vec<ListProof>,
 }
 
 wire! {

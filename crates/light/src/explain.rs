@@ -10,10 +10,13 @@ use anthill_types::ids::to_hex;
 use anthill_types::state::{
     Account, EpochRecord, NodeRecord, Payment, PaymentReason, Phase, Replica, TaskRecord,
 };
-use anthill_types::{Amount, Checkpoint, DecodeError, GenesisHash, NodeKey, TaskId, Wire, keys};
+use anthill_types::{
+    Amount, Checkpoint, DecodeError, GenesisHash, Header, NodeKey, TaskId, Wire, keys,
+};
 use thiserror::Error;
 
-use crate::bundle::{Bundle, MAGIC, MAX_ENTRIES, MAX_HANDOVERS, Subject, SubjectError};
+use crate::bundle::{Bundle, ListProof, MAGIC, MAX_ENTRIES, MAX_HANDOVERS, Subject, SubjectError};
+use crate::focus::state_focus;
 use crate::header::{HeaderChain, HeaderError};
 use crate::scores::{Scores, decimal};
 
@@ -43,6 +46,9 @@ pub enum VerifyError {
         /// What is wrong with the path.
         error: ProofError,
     },
+    /// The path of a list does not lead to the header's root.
+    #[error("the path of a particle's focus: {0}")]
+    List(rfc9162::ProofError),
     /// Too many entries, not in order, or one too many.
     #[error("the entries are not those that {0} needs, in order")]
     Entries(String),
@@ -62,8 +68,8 @@ pub enum VerifyError {
 /// One proved sentence with its place in the chain of reasons.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Statement {
-    /// `block`, `payment`, `epoch`, `score`, `leaf`, `task`, `receipt`, `slash`, `account`, `node`
-    /// or `key`.
+    /// `block`, `payment`, `epoch`, `score`, `leaf`, `task`, `receipt`, `slash`, `account`, `node`,
+    /// `focus`, `particle` or `key`.
     pub kind: &'static str,
     /// The sentence.
     pub text: String,
@@ -91,18 +97,26 @@ pub struct Verified {
 }
 
 /// Proved entries that no statement has used yet, and the statements so far.
-struct Facts<'b> {
-    entries: BTreeMap<&'b [u8], &'b [u8]>,
-    statements: Vec<Statement>,
+pub(crate) struct Facts<'b> {
+    /// Proved entries.
+    pub entries: BTreeMap<&'b [u8], &'b [u8]>,
+    /// Lists that no statement has used yet.
+    pub lists: Vec<&'b ListProof>,
+    /// The header that they are checked against.
+    pub header: &'b Header,
+    /// What was said so far.
+    pub statements: Vec<Statement>,
 }
 
 impl<'b> Facts<'b> {
-    fn get<T: Wire>(&mut self, key: &[u8], what: &'static str) -> Result<T, VerifyError> {
+    /// Takes an entry's value, which no other statement may use.
+    pub fn get<T: Wire>(&mut self, key: &[u8], what: &'static str) -> Result<T, VerifyError> {
         let value = self.entries.remove(key).ok_or(VerifyError::Contradiction(what))?;
         Ok(T::from_bytes(value)?)
     }
 
-    fn say(&mut self, kind: &'static str, text: String) {
+    /// Adds a sentence.
+    pub fn say(&mut self, kind: &'static str, text: String) {
         self.statements.push(Statement { kind, text });
     }
 }
@@ -137,7 +151,7 @@ pub fn verify_from(
     // Signatures cost the most, so they come last; nothing is returned before they are checked.
     let mut facts = check_entries(&bundle, &subject)?;
     state_subject(&mut facts, &subject)?;
-    if !facts.entries.is_empty() {
+    if !facts.entries.is_empty() || !facts.lists.is_empty() {
         return Err(VerifyError::Entries(bundle.subject));
     }
     let signers = check_header(&bundle, genesis, checkpoint)?;
@@ -208,7 +222,8 @@ fn check_entries<'b>(bundle: &'b Bundle, subject: &Subject) -> Result<Facts<'b>,
             return Err(wrong());
         }
     }
-    Ok(Facts { entries, statements: Vec::new() })
+    let lists = bundle.lists.iter().collect();
+    Ok(Facts { entries, lists, header: &bundle.header, statements: Vec::new() })
 }
 
 fn state_subject(facts: &mut Facts<'_>, subject: &Subject) -> Result<(), VerifyError> {
@@ -216,6 +231,7 @@ fn state_subject(facts: &mut Facts<'_>, subject: &Subject) -> Result<(), VerifyE
         Subject::Credits(number) => state_payment(facts, *number),
         Subject::Epoch(number) => state_epoch(facts, *number).map(|_| ()),
         Subject::Task(id) => state_task(facts, id).map(|_| ()),
+        Subject::Focus(cid) => state_focus(facts, cid),
         Subject::Key(key) => {
             let value = facts.entries.remove(key.as_slice());
             let value = value.ok_or(VerifyError::Contradiction("the key is missing"))?;

@@ -9,6 +9,7 @@
 
 pub mod bundle;
 pub mod explain;
+mod focus;
 pub mod header;
 pub mod scores;
 

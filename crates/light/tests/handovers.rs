@@ -73,6 +73,7 @@ fn bundle(subject: &Subject) -> Bundle {
             proof: Bytes(proof.proof.to_bytes()),
         }],
         handovers: handovers(),
+        lists: vec![],
     }
 }
 

@@ -7,9 +7,10 @@ mod common;
 use anthill_consensus::certificate::{Certificate, CertificateError};
 use anthill_identity::KeyPair;
 use anthill_light::{Bundle, HeaderError, Subject, VerifyError, verify};
+use anthill_merkle::rfc9162::{self, Sha256Tree, TreeHasher};
 use anthill_types::state::EpochRecord;
 use anthill_types::*;
-use common::{bundle, chain, entry, one_of_each, payments, sign, voters};
+use common::{bundle, chain, entry, one_of_each, particle, payments, sign, voters};
 
 fn subjects() -> Vec<Subject> {
     let town = chain();
@@ -19,6 +20,8 @@ fn subjects() -> Vec<Subject> {
         Subject::Task(town.tasks()[0].id),
         Subject::Account(town.people[0].id()),
         Subject::Node(town.people[3].node_key()),
+        Subject::Focus(particle(1)),
+        Subject::Focus(particle(7)),
     ];
     credits.into_iter().chain(others).collect()
 }
@@ -70,6 +73,80 @@ fn a_slash_names_the_wrong_answer() {
     let liar = town.people[3].node_key().short();
     let slash = said.iter().find(|s| s.0 == "slash").unwrap();
     assert!(slash.1.contains(&liar) && slash.1.contains("was proved wrong"), "{}", slash.1);
+}
+
+#[test]
+fn the_focus_of_every_particle_is_proved() {
+    let town = chain();
+    let mut sum = 0u128;
+    for (cid, mass) in anthill_ledger::focus::masses_of(town.store.as_ref()).unwrap() {
+        let said = said(&bundle(town, &Subject::Focus(cid), 4).to_bytes());
+        let kinds: Vec<_> = said.iter().map(|s| s.0).collect();
+        assert_eq!(kinds, ["focus", "particle", "block"]);
+        let text = format!("particle {cid} holds {mass} of 2^62");
+        assert!(said[0].1.contains(&text), "{}", said[0].1);
+        assert!(said[0].1.contains("of 7 in order of CID"), "{}", said[0].1);
+        let by = if [6, 7].map(particle).contains(&cid) { 1 } else { 0 };
+        let by = town.people[by].id().short();
+        assert!(said[1].1.contains(&format!("account {by} made the first")), "{}", said[1].1);
+        sum += u128::from(mass);
+    }
+    assert_eq!(sum, 1 << 62);
+}
+
+#[test]
+fn a_path_of_focus_that_is_not_the_particles_is_refused() {
+    let town = chain();
+    let good = bundle(town, &Subject::Focus(particle(1)), 4);
+    let other = bundle(town, &Subject::Focus(particle(2)), 4);
+    let with = |change: &dyn Fn(&mut Bundle)| {
+        let mut bundle = good.clone();
+        change(&mut bundle);
+        refusal(&bundle)
+    };
+    let contradicts = |e: &VerifyError| matches!(e, VerifyError::Contradiction(_));
+    let leads_elsewhere = |e: &VerifyError| matches!(e, VerifyError::List(_));
+    let superfluous = |e: &VerifyError| matches!(e, VerifyError::Entries(_));
+    for (what, error, wanted) in [
+        ("none", with(&|b| b.lists.clear()), contradicts as fn(&VerifyError) -> bool),
+        ("another's", with(&|b| b.lists = other.lists.clone()), contradicts),
+        ("another kind", with(&|b| b.lists[0].root = 3), contradicts),
+        ("another size", with(&|b| b.lists[0].size += 1), contradicts),
+        ("no root", with(&|b| b.header.roots.clear()), contradicts),
+        ("long", with(&|b| b.lists[0].path = vec![Digest([0; 32]); 65]), contradicts),
+        ("another index", with(&|b| b.lists[0].index ^= 1), leads_elsewhere),
+        ("beyond the end", with(&|b| b.lists[0].index = 7), leads_elsewhere),
+        ("more mass", with(&|b| b.lists[0].leaf.0[43] ^= 1), leads_elsewhere),
+        ("shorter", with(&|b| b.lists[0].path.truncate(2)), leads_elsewhere),
+        ("twice", with(&|b| b.lists.push(b.lists[0].clone())), superfluous),
+    ] {
+        assert!(wanted(&error), "{what}: {error:?}");
+    }
+    let mut plain = bundle(town, &Subject::Epoch(0), 4);
+    plain.lists = good.lists.clone();
+    assert!(superfluous(&refusal(&plain)));
+    // The header's root binds the mass: with another root no validator has signed the header.
+    let focus = block::ROOT_FOCUS;
+    let mut forged = good.clone();
+    forged.lists[0].leaf.0[43] ^= 1;
+    let (leaf, list) = (&forged.lists[0].leaf.0, &forged.lists[0]);
+    let mut hash = rfc9162::leaf_hashes::<Sha256Tree>(&[leaf])[0];
+    let (mut node, mut last) = (list.index, list.size - 1);
+    for sibling in &list.path {
+        let left = node & 1 == 1 || node == last;
+        hash = if left {
+            Sha256Tree::node(&sibling.0, &hash)
+        } else {
+            Sha256Tree::node(&hash, &sibling.0)
+        };
+        while left && node & 1 == 0 && node != 0 {
+            (node, last) = (node >> 1, last >> 1);
+        }
+        (node, last) = (node >> 1, last >> 1);
+    }
+    let root = forged.header.roots.iter_mut().find(|root| root.kind == focus).unwrap();
+    root.root = Digest(hash);
+    assert!(matches!(refusal(&forged), VerifyError::Header(_)));
 }
 
 #[test]
@@ -296,4 +373,21 @@ fn the_committed_proof_still_proves() {
     assert_eq!((verified.chain.as_str(), verified.signers), ("town", (3, 4)));
     let kinds: Vec<_> = verified.statements.iter().map(|s| s.kind).collect();
     assert_eq!(kinds, ["payment", "task", "receipt", "block"]);
+}
+
+/// The focus of a particle, for readers in other languages: made and kept as the proof above.
+#[test]
+fn the_committed_proof_of_focus_still_proves() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors");
+    let (proof, pin) =
+        (format!("{folder}/proof-focus.cbor"), format!("{folder}/proof-small.genesis"));
+    if std::env::var_os("ANTHILL_WRITE_VECTORS").is_some() {
+        let bundle = bundle(chain(), &Subject::Focus(particle(1)), 3);
+        std::fs::write(&proof, bundle.to_bytes()).unwrap();
+    }
+    let genesis: GenesisHash = std::fs::read_to_string(&pin).unwrap().trim().parse().unwrap();
+    let verified = verify(&std::fs::read(&proof).unwrap(), Some(&genesis)).unwrap();
+    assert_eq!((verified.subject, verified.signers), (Subject::Focus(particle(1)), (3, 4)));
+    let kinds: Vec<_> = verified.statements.iter().map(|s| s.kind).collect();
+    assert_eq!(kinds, ["focus", "particle", "block"]);
 }

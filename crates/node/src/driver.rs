@@ -11,12 +11,13 @@ use anthill_engine::wire::{Announcement, Request};
 use anthill_engine::{Effect, Engine, MAX_EFFECT_WAIT_MS, PeerId, Settings, Signers};
 use anthill_ledger::Ledger;
 use anthill_net::NetEvent;
-use anthill_types::Wire;
+use anthill_types::graph::GraphTotals;
+use anthill_types::{Wire, keys};
 use tokio::sync::mpsc;
 
 use crate::error::NodeError;
 use crate::input::{Command, Input};
-use crate::shared::{ChainStatus, Shared};
+use crate::shared::{ChainStatus, FocusStatus, Shared};
 
 /// How long the loop sleeps at most.
 const MOST_SLEEP: Duration = Duration::from_millis(1_000);
@@ -227,7 +228,22 @@ impl Driver {
             root: ledger.root(),
             epoch: ledger.state().map_or(0, |s| s.chain().epoch),
             waiting: self.engine.waiting(),
+            focus: focus_status(ledger),
         });
+    }
+}
+
+fn focus_status(ledger: &Ledger) -> FocusStatus {
+    let totals = ledger.state().and_then(|state| state.get::<GraphTotals>(&keys::graph_totals()));
+    let totals = totals.ok().flatten().unwrap_or_default();
+    let run = ledger.focus_record();
+    FocusStatus {
+        particles: totals.particles,
+        links: totals.edges,
+        height: run.map_or(0, |run| run.height),
+        iterations: run.map_or(0, |run| run.iterations),
+        residual: run.map_or(0, |run| run.residual),
+        gap: ledger.focus_gap(),
     }
 }
 

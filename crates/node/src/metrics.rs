@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anthill_types::Block;
 
-use crate::shared::Shared;
+use crate::shared::{FocusStatus, Shared};
 
 /// Counters since the start of the process.
 #[derive(Default)]
@@ -99,9 +99,23 @@ pub fn render(shared: &Shared) -> String {
         ),
     ];
     let mut text = String::new();
-    for (name, kind, help, value) in rows {
+    for (name, kind, help, value) in rows.into_iter().chain(focus_rows(&status.focus)) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     }
     text
+}
+
+/// The graph, and the newest run of its focus; the gap is missing when an earlier process made it.
+fn focus_rows(focus: &FocusStatus) -> Vec<(&'static str, &'static str, &'static str, u64)> {
+    let mut rows = vec![
+        ("anthill_particles", "gauge", "Particles of the graph", focus.particles),
+        ("anthill_links", "gauge", "Links of all neurons", focus.links),
+        ("anthill_focus_height", "gauge", "Block of the newest run of focus", focus.height),
+        ("anthill_focus_iterations", "gauge", "Steps of that run", focus.iterations),
+        ("anthill_focus_residual", "gauge", "What its last step changed, of 2^62", focus.residual),
+    ];
+    let help = "Estimate of the spectral gap, in parts of 10^9";
+    rows.extend(focus.gap.map(|gap| ("anthill_focus_gap_nano", "gauge", help, gap)));
+    rows
 }

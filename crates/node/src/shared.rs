@@ -76,6 +76,25 @@ pub struct ChainStatus {
     pub epoch: u64,
     /// Waiting transactions.
     pub waiting: usize,
+    /// The graph and its focus.
+    pub focus: FocusStatus,
+}
+
+/// The graph, and the newest run of its focus.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct FocusStatus {
+    /// Particles.
+    pub particles: u64,
+    /// Links of all neurons.
+    pub links: u64,
+    /// Height of the block that ran it; 0 while there is no particle.
+    pub height: u64,
+    /// Steps.
+    pub iterations: u64,
+    /// Sum of what the last step changed, of 2^62.
+    pub residual: u64,
+    /// Estimate of the spectral gap (nano), when this process has made the run.
+    pub gap: Option<u64>,
 }
 
 /// Parts of [`Shared`] that the caller makes.

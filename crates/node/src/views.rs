@@ -14,7 +14,7 @@ use anthill_types::{AccountId, TaskId, Wire, keys};
 use serde::{Deserialize, Serialize};
 
 use crate::events::phase_name;
-use crate::shared::Shared;
+use crate::shared::{FocusStatus, Shared};
 
 /// A node of the network.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, utoipa::ToSchema)]
@@ -86,8 +86,27 @@ pub struct StatusView {
     pub paused: bool,
     /// Share of each virtual node's time, percent.
     pub cpu: u8,
+    /// The graph and its focus.
+    pub focus: FocusView,
     /// All nodes of the network.
     pub nodes: Vec<NodeView>,
+}
+
+/// The graph, and the newest run of its focus.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq, utoipa::ToSchema)]
+pub struct FocusView {
+    /// Particles.
+    pub particles: u64,
+    /// Links of all neurons.
+    pub links: u64,
+    /// Height of the block that ran it; 0 while there is no particle.
+    pub height: u64,
+    /// Steps.
+    pub iterations: u64,
+    /// Sum of what the last step changed, of 2^62.
+    pub residual: u64,
+    /// Estimate of the spectral gap, decimal; none when an earlier process has made the run.
+    pub gap: Option<String>,
 }
 
 /// An account's money.
@@ -160,7 +179,7 @@ pub struct EpochRowView {
     pub e: String,
     /// Quality, decimal.
     pub q: String,
-    /// Impact, decimal; 0 until focus exists.
+    /// Impact, decimal: growth of the focus of the particles that its account has brought in.
     pub i: String,
     /// Trust, decimal.
     pub t: String,
@@ -284,8 +303,14 @@ pub fn status(shared: &Shared) -> Result<StatusView, LedgerError> {
         done: work.done,
         paused: shared.workers.limits().is_paused(),
         cpu: shared.workers.limits().cpu(),
+        focus: focus_view(&chain.focus),
         nodes,
     })
+}
+
+fn focus_view(focus: &FocusStatus) -> FocusView {
+    let FocusStatus { particles, links, height, iterations, residual, gap } = *focus;
+    FocusView { particles, links, height, iterations, residual, gap: gap.map(decimal) }
 }
 
 /// A header of the chain with its certificate.
@@ -433,10 +458,7 @@ pub fn epoch(state: &State<'_>, number: u64) -> Result<Option<EpochView>, Ledger
         from_height: r.from_height,
         to_height: r.to_height,
         rows: r.rows.iter().map(epoch_row).collect(),
-        absent: vec![
-            "I (impact) is 0 until the graph's focus is in the state".to_string(),
-            "flow is 0 until Proof of Flow measures it".to_string(),
-        ],
+        absent: vec!["flow is 0 until Proof of Flow measures it".to_string()],
     }))
 }
 

@@ -9,7 +9,7 @@ use anthill_types::channel::{ChannelPhase, ChannelRecord, ChannelTerms, SignedCh
 use anthill_types::graph::GraphTotals;
 use anthill_types::hash::sha3;
 use anthill_types::state::ChainState;
-use anthill_types::{AccountId, Block, Body, Cid, Digest, Wire, keys};
+use anthill_types::{AccountId, Amount, Block, Body, Cid, Digest, Wire, keys};
 
 use crate::world::World;
 
@@ -305,5 +305,16 @@ impl World {
             }
         }
         None
+    }
+
+    /// A run in which nothing is minted shows nothing.
+    pub(crate) fn check_supply(&mut self) {
+        let up = self.nodes.iter().find(|n| n.process.is_some() && n.is_sound());
+        let totals = up.and_then(|n| n.process.as_ref()).map(|p| p.engine.ledger().audit());
+        if let Some(Ok(totals)) = totals
+            && totals.minted == Amount::ZERO
+        {
+            self.breaks("nothing was minted in a run: the generator is idle");
+        }
     }
 }

@@ -62,7 +62,7 @@ impl World {
                 let action = if rng.chance(200) {
                     Action::Vouch { account, is_person: true }
                 } else {
-                    Action::SetParams(vec![wish(rng.below(4), rng.between(1, 20))])
+                    Action::SetParams(vec![wish(rng.below(5), rng.between(1, 20))])
                 };
                 Body::Propose(Propose { action, reason: "simulated".into() })
             }
@@ -156,6 +156,7 @@ fn wish(which: u64, value: u64) -> ParamChange {
         0 => ("VN_MAX", u128::from(value)),
         1 => ("Sync_TTL", u128::from(value) * 1000),
         2 => ("unit_price", u128::from(value)),
+        3 => ("damping", 7_500 + 100 * u128::from(value)),
         _ => ("link_fee", u128::from(value) * 1000),
     };
     let id = ParamInfo::by_name(name).map_or(0, |row| row.id);

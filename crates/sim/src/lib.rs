@@ -18,6 +18,7 @@ pub mod diagram;
 pub mod disk;
 mod faults;
 mod flipping;
+pub mod focus_model;
 mod governance;
 pub mod market;
 pub mod marks;

@@ -1,6 +1,6 @@
 //! What clients do with the bank, the graph and the registry: honest ones, and those who cheat.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anthill_types::bank::{CREDITS, CreateDenomination, OpenEscrow, Output};
 use anthill_types::channel::{
@@ -69,7 +69,10 @@ impl World {
 
     /// What is done next, and who does it.
     fn wish(&mut self, node: usize, running: &[usize]) -> Option<(usize, Body)> {
-        let choice = self.market.rng.below(22);
+        let choice = self.market.rng.below(25);
+        if choice >= 22 {
+            return Some((node, self.graph_wish(node)));
+        }
         if choice >= 12 {
             let places: Vec<usize> = (0..self.market.tabs.len()).collect();
             let at = *self.market.rng.pick(&places)?;
@@ -103,6 +106,23 @@ impl World {
             }
             _ => self.open_channel(node),
         }
+    }
+
+    /// Many links at once, or all of its own taken back.
+    fn graph_wish(&mut self, node: usize) -> Body {
+        let known: BTreeSet<(Cid, Cid)> =
+            self.bank_model.edges_of(&self.account(node)).into_iter().collect();
+        let rng = &mut self.market.rng;
+        if !known.is_empty() && rng.chance(400) {
+            let pair = |(from, to)| Pair { from, to };
+            return Body::Unlink { pairs: known.into_iter().take(256).map(pair).collect() };
+        }
+        let (from, count) = (rng.below(16), rng.between(2, 12));
+        let end = |rng: &mut Rng| Cid::of(&[b'w', rng.below(24) as u8]);
+        let from = Cid::of(&[b'w', from as u8]);
+        let mut pairs: BTreeSet<Pair> = (0..count).map(|_| Pair { from, to: end(rng) }).collect();
+        pairs.retain(|pair| pair.from != pair.to && !known.contains(&(pair.from, pair.to)));
+        Body::Link { pairs: pairs.into_iter().collect() }
     }
 
     fn account(&self, node: usize) -> AccountId {

@@ -34,7 +34,7 @@ pub const FAULTS: [&str; 26] = [
 ];
 
 /// Branches of the protocol that a campaign must have taken.
-pub const BRANCHES: [&str; 65] = [
+pub const BRANCHES: [&str; 67] = [
     "role: liar",
     "role: liar about the cost alone",
     "role: colluding liar",
@@ -92,6 +92,8 @@ pub const BRANCHES: [&str; 65] = [
     "escrow: refunded",
     "link: made",
     "link: taken back",
+    "focus: computed",
+    "focus: no particle left",
     "name: registered",
     "name: taken after its time",
     "channel: opened",

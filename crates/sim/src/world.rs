@@ -14,6 +14,7 @@ use anthill_types::{Cid, Genesis, TaskId};
 use crate::adversary::Adversary;
 use crate::bank_model::BankModel;
 use crate::checks::Checks;
+use crate::focus_model::FocusModel;
 use crate::market::Market;
 use crate::marks::Marks;
 use crate::node::{BASE_MS, BootError, Node, genesis};
@@ -131,6 +132,7 @@ pub struct World {
     pub(crate) workload: Workload,
     pub(crate) market: Market,
     pub(crate) bank_model: BankModel,
+    pub(crate) focus_model: FocusModel,
     pub(crate) healed: bool,
     pub(crate) active: Vec<usize>,
     pub(crate) rng: Rng,
@@ -154,6 +156,7 @@ impl World {
             workload: Workload::new(plan.seed),
             market: Market::new(plan.seed),
             bank_model: BankModel::new(genesis.params.channel_epochs),
+            focus_model: FocusModel::of(&genesis),
             links: vec![0; nodes.len() * nodes.len()],
             rng: Rng::new(plan.seed, 3),
             sandbox: program::sandbox(),

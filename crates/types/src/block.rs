@@ -10,6 +10,10 @@ use crate::wire::Wire as _;
 
 /// Version of the header format.
 pub const HEADER_VERSION: u32 = 1;
+/// Optional root 2: the commitment to the focus of all particles; absent while there is none.
+pub const ROOT_FOCUS: u32 = 2;
+/// Optional root 3: the root over all changes of the graph; absent before the first.
+pub const ROOT_GRAPH: u32 = 3;
 /// Optional root 4: the TLR after the newest closed epoch.
 pub const ROOT_TLR: u32 = 4;
 /// Most transactions in a block.

@@ -106,6 +106,12 @@ mod on {
         SnowmanIgnoreConfidence,
         /// the rows of a snapshot are not compared with the root
         SkipSnapshotRoot,
+        /// the focus stays when links or stakes change between particles that are there
+        StalePi,
+        /// links that are taken back stay in the focus
+        FocusKeepsUnlinked,
+        /// a node that starts again computes focus from the beginning
+        FocusFromTheStart,
     }
 
     thread_local! {

@@ -116,14 +116,17 @@ pub fn epoch(number: u64) -> Vec<u8> {
 /// Prefix of all unbonding pools.
 pub const UNBONDING: &str = "/kv/val/unbonding/";
 
+/// Prefix of all delegations.
+pub const DELEGATIONS: &str = "/kv/val/delegation/";
+
 /// What an account delegated to a node.
 pub fn delegation(account: &AccountId, node: &NodeKey) -> Vec<u8> {
-    join("/kv/val/delegation/", &[&account.0, &node.0])
+    join(DELEGATIONS, &[&account.0, &node.0])
 }
 
 /// Prefix of an account's delegations.
 pub fn delegations_of(account: &AccountId) -> Vec<u8> {
-    join("/kv/val/delegation/", &[&account.0])
+    join(DELEGATIONS, &[&account.0])
 }
 
 /// Prefix of all proposals.
@@ -283,6 +286,37 @@ pub fn neuron(account: &AccountId) -> Vec<u8> {
 /// The size of the graph.
 pub fn graph_totals() -> Vec<u8> {
     b"/graph/totals".to_vec()
+}
+
+/// Prefix of what accounts had at stake when the newest epoch began.
+pub const NEURON_STAKES: &str = "/graph/stake/";
+/// Prefix of the masses of particles.
+pub const FOCUS_SLICES: &str = "/graph/pi/";
+
+/// What an account had at stake when the newest epoch began.
+pub fn neuron_stake(account: &AccountId) -> Vec<u8> {
+    join(NEURON_STAKES, &[&account.0])
+}
+
+/// The masses (8 bytes big-endian each) of the particles of a slice, in order of CID.
+pub fn focus_slice(slice: u16) -> Vec<u8> {
+    join(FOCUS_SLICES, &[&slice.to_be_bytes()])
+}
+
+/// The slice of a particle: the first 12 bits of its CID's digest.
+pub fn slice_of(cid: &Cid) -> u16 {
+    let [first, second, ..] = cid.0;
+    u16::from_be_bytes([first, second]) >> 4
+}
+
+/// How the newest focus came about.
+pub fn focus() -> Vec<u8> {
+    b"/graph/focus".to_vec()
+}
+
+/// The list of all changes of the graph.
+pub fn graph_log() -> Vec<u8> {
+    b"/graph/log".to_vec()
 }
 
 /// A name.

@@ -29,6 +29,8 @@ pub enum Unit {
     Count,
     /// 0 is off, 1 is on.
     Switch,
+    /// A ratio: 10,000 is one.
+    TenThousandths,
 }
 
 impl Unit {
@@ -42,6 +44,7 @@ impl Unit {
             Self::Micro => format!("{} rUv", Amount(value)),
             Self::Nano => Amount(value / 1000).to_string(),
             Self::Count => value.to_string(),
+            Self::TenThousandths => Amount(value * 100).to_string(),
             Self::Switch => (if value == 0 { "off" } else { "on" }).to_string(),
         }
     }
@@ -267,6 +270,8 @@ params! {
         "Longest time that a virtual node's state may lag behind its parent's.";
     47 delegator_share: u64 = ONE * 90 / 100, 0 => ONE, Nano,
         "Share of what a delegated stake earns that goes to its delegator (nano).";
+    48 damping: u64 = 8_500, 7_001 => 9_929, TenThousandths,
+        "Share of a particle's focus that flows along its links in each step (ten-thousandths).";
 }
 
 impl ParamInfo {
@@ -402,6 +407,22 @@ mod tests {
         }
         let unknown = ParamChange { id: PARAMS.len() as u32, value: Amount(1) };
         assert_eq!(defaults.with(&[unknown]), Err(ParamError::UnknownId(unknown.id)));
+    }
+
+    /// A step shrinks the residual, 2 at most, to `d` of it, so after so many steps it is within
+    /// the bound: the most steps can never be what stops a run (`docs/spec/focus.md` 9).
+    #[test]
+    fn the_most_steps_of_focus_never_bind() {
+        let row = ParamInfo::by_name("damping").unwrap();
+        let steps = |damping: u128| {
+            let d = damping as f64 / 10_000.0;
+            ((2.0f64 / 1e-6).ln() / (1.0 / d).ln()).ceil()
+        };
+        for damping in row.min..=row.max {
+            assert!(steps(damping) <= 2048.0, "{damping}");
+        }
+        assert!(steps(row.max + 1) > 2048.0, "the bound could be wider");
+        assert_eq!(row.unit.show(row.default), "0.85");
     }
 
     #[test]

@@ -210,6 +210,9 @@ pub struct NodeRecord {
     /// Epochs in which results of it became final.
     #[n(21)]
     pub active_epochs: u64,
+    /// Focus of its account's particles at the end of the epoch before, of 2^62.
+    #[n(22)]
+    pub focus: u64,
 }
 
 /// One worker's part in a task.

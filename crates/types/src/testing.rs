@@ -13,7 +13,7 @@ use crate::channel::{
     ChannelPhase, ChannelRecord, ChannelTerms, ChannelUpdate, SignedChannelUpdate,
 };
 use crate::governance::{Action, CastVote, CountedVote, Counter, Proposal, Propose, Side, Status};
-use crate::graph::{Edge, GraphTotals, Neuron, Pair, Particle};
+use crate::graph::{Edge, FocusRecord, GraphLog, GraphTotals, Neuron, NeuronStake, Pair, Particle};
 use crate::ids::to_hex;
 use crate::params::ParamChange;
 use crate::registry::{NameRecord, Property, PropertyRecord};
@@ -213,7 +213,7 @@ structs! {
         missed_blocks, quorum, voting_epochs, delay_epochs, proposal_deposit,
         identity_epochs, identity_kinds, link_fee, name_price, name_epochs,
         denomination_fee, property_fee, channel_epochs, vn_max, aro_interval_ms,
-        cpu_threshold, sync_ttl_ms, delegator_share,
+        cpu_threshold, sync_ttl_ms, delegator_share, damping,
     }
     ParamChange { id, value }
     GenesisNode { account, node, validator, beacon_head, bond, offered, capabilities }
@@ -245,6 +245,7 @@ structs! {
         account, node, validator, bond, offered, trust_a, trust_b, trust, counts, rests_until,
         unchecked, slashed, previous_score, capabilities, beacon_head, beacon_generation,
         delegated, validates, jailed_until, last_proposed, parent, active_epochs,
+        focus,
     }
     Replica { node, account, attempt, proven, commitment, result, failed }
     TaskResult { output, cost }
@@ -278,9 +279,12 @@ structs! {
     EscrowRecord { payer, terms, opened }
     Pair { from, to }
     Edge { height, sequence }
-    Particle { height, edges }
+    Particle { height, edges, by }
     Neuron { links, height }
     GraphTotals { edges, particles, neurons }
+    NeuronStake { stake }
+    FocusRecord { height, commitment, iterations, residual, converged, damping }
+    GraphLog { size, peaks }
     NameRecord { owner, target, expires, registered }
     Property { key, value }
     PropertyRecord { value, height }
@@ -442,6 +446,9 @@ pub fn each_type(visitor: &mut impl Visitor) {
         Particle,
         Neuron,
         GraphTotals,
+        NeuronStake,
+        FocusRecord,
+        GraphLog,
         NameRecord,
         PropertyRecord,
         ChannelTerms,

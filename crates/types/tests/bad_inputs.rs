@@ -14,7 +14,9 @@ mod wire_shapes;
 use anthill_types::bank::{Balance, BankTotals, CreateDenomination, Denomination, EscrowRecord};
 use anthill_types::channel::{ChannelRecord, ChannelTerms, ChannelUpdate, SignedChannelUpdate};
 use anthill_types::governance::{CountedVote, Counter, Proposal};
-use anthill_types::graph::{Edge, GraphTotals, Neuron, Particle};
+use anthill_types::graph::{
+    Edge, FocusRecord, GraphLog, GraphTotals, Neuron, NeuronStake, Particle,
+};
 use anthill_types::registry::{NameRecord, PropertyRecord};
 use anthill_types::stake::{Delegation, Evidence, Unbonding};
 use anthill_types::state::{
@@ -68,6 +70,7 @@ fn every_bad_input_of_every_type_meets_its_error() {
 fn bank_types() -> Vec<usize> {
     let two = || fields(vec![u64(), u64()]);
     let three = || fields(vec![u64(), u64(), u64()]);
+    let focus_record = || fields(vec![u64(), digest(), u64(), u64(), Shape::Bool, u64()]);
     let tried = [
         check::<CreateDenomination>(&new_denomination()),
         check::<Denomination>(&denomination()),
@@ -75,9 +78,12 @@ fn bank_types() -> Vec<usize> {
         check::<BankTotals>(&three()),
         check::<EscrowRecord>(&escrow()),
         check::<Edge>(&two()),
-        check::<Particle>(&two()),
+        check::<Particle>(&fields(vec![u64(), u64(), id("account id")])),
         check::<Neuron>(&two()),
         check::<GraphTotals>(&three()),
+        check::<NeuronStake>(&fields(vec![amount()])),
+        check::<FocusRecord>(&focus_record()),
+        check::<GraphLog>(&fields(vec![u64(), list(vec![digest(), digest()])])),
         check::<NameRecord>(&name_record()),
         check::<PropertyRecord>(&fields(vec![Shape::Blob, u64()])),
         check::<ChannelTerms>(&channel_terms()),

@@ -8,8 +8,10 @@ use std::sync::OnceLock;
 
 use anthill_consensus::certificate::{Certificate, PRECOMMIT, vote_bytes};
 use anthill_identity::KeyPair;
-use anthill_light::bundle::MAGIC;
+use anthill_ledger::focus::FocusProof;
+use anthill_light::bundle::{ListProof, MAGIC};
 use anthill_light::{Bundle, Entry, Subject};
+use anthill_types::block::ROOT_FOCUS;
 use anthill_types::state::{EpochRecord, Payment, PaymentReason, Phase, Supply};
 use anthill_types::*;
 use town::{Town, params};
@@ -27,6 +29,9 @@ pub fn chain() -> &'static Town {
         };
         let mut town = Town::new(4, stays);
         town.people[3].lie = 1;
+        let links = [(1, 2), (2, 3), (3, 1), (4, 1), (5, 1)];
+        let links = vec![link(&town, 0, &links), link(&town, 1, &[(3, 4), (6, 7)])];
+        assert_eq!(town.step(links), 2);
         for round in 0..4 {
             town.submit(round % 3, 3);
             for _ in 0..6 {
@@ -80,7 +85,11 @@ pub fn one_of_each(town: &Town) -> [Payment; 3] {
 
 /// The state keys that a subject needs beside its own, in ascending order.
 pub fn explaining(town: &Town, subject: &Subject) -> Vec<Vec<u8>> {
-    let Subject::Credits(number) = subject else { return vec![] };
+    let number = match subject {
+        Subject::Credits(number) => number,
+        Subject::Focus(_) => return vec![keys::graph_totals()],
+        _ => return vec![],
+    };
     let payment: Payment = get(town, &keys::payment(*number));
     let mut found = match payment.reason {
         PaymentReason::Task { task } => vec![keys::task(&task)],
@@ -116,6 +125,24 @@ pub fn entry(town: &Town, key: &[u8]) -> Entry {
     }
 }
 
+/// The leaf of a particle's focus.
+fn lists(town: &Town, subject: &Subject) -> Vec<ListProof> {
+    let Subject::Focus(cid) = subject else { return vec![] };
+    let FocusProof { index, size, leaf, path } = town.ledger.prove_focus(cid).unwrap().unwrap();
+    vec![ListProof { root: ROOT_FOCUS, index, size, leaf: Bytes(leaf), path }]
+}
+
+/// The particles of the town.
+pub fn particle(n: u8) -> Cid {
+    Cid::of(&[n])
+}
+
+/// Person i links these particles.
+pub fn link(town: &Town, i: usize, pairs: &[(u8, u8)]) -> SignedTransaction {
+    let pair = |(from, to): &(u8, u8)| graph::Pair { from: particle(*from), to: particle(*to) };
+    town.by(i, Body::Link { pairs: pairs.iter().map(pair).collect() })
+}
+
 /// The bundle of a subject, signed by the first `signers` validators.
 pub fn bundle(town: &Town, subject: &Subject, signers: usize) -> Bundle {
     let header = town.ledger.tip().expect("there are blocks").clone();
@@ -129,5 +156,6 @@ pub fn bundle(town: &Town, subject: &Subject, signers: usize) -> Bundle {
         certificate: Bytes(certificate.to_bytes()),
         entries: keys.map(|k| entry(town, &k)).collect(),
         handovers: town.ledger.handovers(0, 4096).unwrap(),
+        lists: lists(town, subject),
     }
 }

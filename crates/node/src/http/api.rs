@@ -172,7 +172,7 @@ pub async fn task(State(app): State<App>, id: InPath<String>) -> Result<Json<Tas
     task.map(Json).ok_or_else(|| ApiError::absent(format!("there is no task {id}")))
 }
 
-/// The proof of a subject (`credits:N`, `epoch:N`, `task:ID`, `account:ID`, `node:KEY`, `key:HEX`), as CBOR.
+/// The proof of a subject (`credits:N`, `epoch:N`, `task:ID`, `account:ID`, `node:KEY`, `focus:CID`, `key:HEX`), as CBOR.
 #[utoipa::path(get, path = "/api/proofs/{subject}", params(("subject" = String, Path, pattern = "^((credits|epoch):(0|[1-9][0-9]{0,17})|(task|account|node):[0-9a-f]{64}|key:([0-9a-f]{2}){1,1024})$")), responses((status = 200, content_type = "application/cbor", body = Vec<u8>), (status = 404)))]
 pub async fn prove(State(app): State<App>, subject: InPath<String>) -> Result<Response, ApiError> {
     let subject = path(subject)?;
