@@ -74,7 +74,9 @@ impl Focus {
             by_slot[*slot as usize] = *mass;
         }
         let commitment = (particles > 0).then(|| commitment::commitment(&graph, &by_slot));
-        Ok(Self { graph, damping, masses: Some(by_slot), commitment, tried: None })
+        // An empty graph has no masses, as one that has become empty: the next run begins afresh.
+        let masses = (particles > 0).then_some(by_slot);
+        Ok(Self { graph, damping, masses, commitment, tried: None })
     }
 
     /// The committed graph.

@@ -261,3 +261,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_empty_graph_that_was_restored_is_as_one_that_became_empty() {
+    let link = Link { neuron: account(1), from: cid(1), to: cid(2) };
+    let other = Link { neuron: account(1), from: cid(3), to: cid(4) };
+    let add = |link| Delta { added: vec![link], ..Delta::default() };
+    let mut lived = Focus::new(Graph::new(), Damping::default());
+    for delta in [add(link), Delta { removed: vec![link], ..Delta::default() }] {
+        let outcome = lived.outcome(&delta, &Sequential).unwrap();
+        lived.commit(&delta, outcome).unwrap();
+    }
+    assert_eq!(lived.commitment(), None);
+    let mut restored = Focus::restore(Graph::new(), Damping::default(), &[]).unwrap();
+    let [a, b] = [&mut lived, &mut restored].map(|f| f.outcome(&add(other), &Sequential).unwrap());
+    assert_eq!((a.masses, a.residuals), (b.masses, b.residuals));
+}
