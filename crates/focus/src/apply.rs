@@ -70,8 +70,31 @@ impl Graph {
         let mut links: BTreeMap<Link, bool> =
             delta.removed.iter().map(|link| (*link, false)).collect();
         links.extend(delta.added.iter().map(|link| (*link, true)));
-        links.retain(|link, add| link.from != link.to && self.has(link) != *add);
+        links.retain(|link, _| link.from != link.to);
+        let present = self.present(links.keys());
+        links.retain(|link, add| present.contains(link) != *add);
         links
+    }
+
+    /// Those of the links that are there. Each source's list is read once, however many are asked.
+    fn present<'a>(&self, links: impl Iterator<Item = &'a Link>) -> BTreeSet<Link> {
+        let mut asked: BTreeMap<u32, BTreeMap<(u32, u32), Link>> = BTreeMap::new();
+        for link in links {
+            if let Some((neuron, from, to)) = self.places(link) {
+                asked.entry(from).or_default().insert((to, neuron), *link);
+            }
+        }
+        let found = |(source, asked): (&u32, &BTreeMap<(u32, u32), Link>)| {
+            let outs = self.forward.get(*source).iter();
+            outs.filter_map(|out| asked.get(&(out.target, out.neuron)).copied()).collect::<Vec<_>>()
+        };
+        asked.iter().flat_map(found).collect()
+    }
+
+    /// Index of the neuron and slots of the ends, where all are known.
+    fn places(&self, link: &Link) -> Option<(u32, u32, u32)> {
+        let neuron = self.neurons.find(&link.neuron)?;
+        Some((neuron, self.particles.find(&link.from)?, self.particles.find(&link.to)?))
     }
 
     /// The same by indexes, in order of neurons' indexes; neurons without one get theirs.
@@ -90,12 +113,7 @@ impl Graph {
 
     /// True when the link is there.
     pub fn has(&self, link: &Link) -> bool {
-        let places = (
-            self.neurons.find(&link.neuron),
-            self.particles.find(&link.from),
-            self.particles.find(&link.to),
-        );
-        let (Some(neuron), Some(from), Some(to)) = places else { return false };
+        let Some((neuron, from, to)) = self.places(link) else { return false };
         let (links, outs) = (self.neurons.links(neuron), self.forward.get(from));
         if links.len() < outs.len() {
             return links.contains(&(from, to));
@@ -155,34 +173,39 @@ impl Graph {
             self.links = if *add { self.links + 1 } else { self.links - 1 };
         }
         for (source, changes) in by_source {
-            let mut outs = self.forward.get(source).to_vec();
-            for change in changes {
-                self.change_out(source, &mut outs, change);
-            }
-            self.forward.set(source, outs);
+            self.change_outs(source, &changes);
         }
     }
 
-    fn change_out(&mut self, source: u32, outs: &mut Vec<Out>, (add, target, neuron): OutChange) {
-        let edge = outs.iter().position(|out| out.target == target);
-        if add {
-            let (place, entry) = match edge {
-                Some(place) => (place, outs[place].entry),
-                None => {
-                    self.edges += 1;
-                    (outs.len(), self.matrix.add(target, source))
-                }
-            };
-            outs.insert(place, Out { target, neuron, entry });
-            return;
+    /// Changes the links that begin in a source, in one pass over them.
+    fn change_outs(&mut self, source: u32, changes: &[OutChange]) {
+        let mut new: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        let mut gone = BTreeSet::new();
+        for (add, target, neuron) in changes {
+            if *add {
+                new.entry(*target).or_default().push(*neuron);
+            } else {
+                gone.insert((*target, *neuron));
+            }
         }
-        let same = |out: &Out| (out.target, out.neuron) == (target, neuron);
-        let Some(place) = outs.iter().position(same) else { return };
-        let gone = outs.remove(place);
-        if !outs.iter().any(|out| out.target == target) {
-            self.edges -= 1;
-            self.matrix.set_weight(gone.entry, 0);
+        let old = self.forward.get(source);
+        let mut outs = Vec::with_capacity(old.len() + changes.len());
+        for run in old.chunk_by(|a, b| a.target == b.target) {
+            let (Out { target, entry, .. }, before) = (run[0], outs.len());
+            outs.extend(run.iter().filter(|out| !gone.contains(&(out.target, out.neuron))));
+            let more = new.remove(&target).unwrap_or_default().into_iter();
+            outs.extend(more.map(|neuron| Out { target, neuron, entry }));
+            if outs.len() == before {
+                self.edges -= 1;
+                self.matrix.set_weight(entry, 0);
+            }
         }
+        for (target, neurons) in new {
+            self.edges += 1;
+            let entry = self.matrix.add(target, source);
+            outs.extend(neurons.into_iter().map(|neuron| Out { target, neuron, entry }));
+        }
+        self.forward.set(source, outs);
     }
 }
 

@@ -174,16 +174,25 @@ impl Graph {
     /// # Errors
     /// The graph has become too large.
     pub fn lay_out(&mut self) -> Result<(), FocusError> {
-        let neuron_ids = (0..self.neurons.len() as u32).map(|i| self.neurons.id(i)).collect();
-        let stakes = (0..self.neurons.len() as u32).map(|i| self.neurons.stake(i)).collect();
-        let particles = (0..self.slots() as u32).map(|slot| self.cid(slot)).collect();
-        let mut links = Vec::with_capacity(self.links);
+        let mut parts = Parts::default();
+        // Neurons without links and stake are forgotten.
+        let mut index = vec![0u32; self.neurons.len()];
+        for neuron in 0..self.neurons.len() as u32 {
+            let stake = self.neurons.stake(neuron);
+            if stake > 0 || !self.neurons.links(neuron).is_empty() {
+                index[neuron as usize] = parts.neurons.len() as u32;
+                parts.neurons.push(self.neurons.id(neuron));
+                parts.stakes.push(stake);
+            }
+        }
+        parts.particles = (0..self.slots() as u32).map(|slot| self.cid(slot)).collect();
+        parts.links.reserve_exact(self.links);
         for slot in 0..self.slots() as u32 {
             let of = self.forward.get(slot).iter();
-            links.extend(of.map(|link| [link.neuron, slot, link.target]));
+            parts.links.extend(of.map(|link| [index[link.neuron as usize], slot, link.target]));
         }
         *self = Self::default();
-        *self = Self::build(Parts { particles, neurons: neuron_ids, stakes, links })?;
+        *self = Self::build(parts)?;
         Ok(())
     }
 

@@ -277,3 +277,35 @@ fn an_empty_graph_that_was_restored_is_as_one_that_became_empty() {
     let [a, b] = [&mut lived, &mut restored].map(|f| f.outcome(&add(other), &Sequential).unwrap());
     assert_eq!((a.masses, a.residuals), (b.masses, b.residuals));
 }
+
+#[test]
+fn rows_of_every_length_have_the_definitions_bits() {
+    // A hub of several pieces, one of one piece, rows around the limit of a heavy row, and a chain.
+    let mut links = Vec::new();
+    let mut point = |to: u16, many: u16| {
+        links.extend((0..many).map(|i| Link {
+            neuron: account((i % 7) as u8),
+            from: cid(1_000 + i),
+            to: cid(to),
+        }));
+    };
+    point(0, 40_000);
+    point(1, 700);
+    for extra in 0..5 {
+        point(10 + extra, 254 + extra);
+    }
+    links.extend((0..300).map(|i| Link { neuron: account(7), from: cid(i), to: cid(i + 1) }));
+    let stakes: BTreeMap<AccountId, u128> =
+        (0..8).map(|i| (account(i), 1_000_003 * u128::from(i + 1))).collect();
+    let case = Case { links, stakes, damping: Damping::default() };
+    let graph = graph(&case);
+    let plain = plain::focus(&case.links, &case.stakes, case.damping, None);
+    for run in [
+        solve(&graph, case.damping, None, &Sequential),
+        solve(&graph, case.damping, None, &Backwards),
+        solve_scalar(&graph, case.damping, None),
+        solve_sharded(&graph, 3, case.damping, None, &Backwards),
+    ] {
+        check(&plain, &graph, &run);
+    }
+}

@@ -177,3 +177,44 @@ mod x86 {
         _mm512_reduce_add_epi64(total) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(count: u32, masses: u32) -> Vec<Line> {
+        let number = |i: u32| i.wrapping_mul(0x9e37_79b9).rotate_left(13).wrapping_mul(0x85eb_ca6b);
+        (0..count)
+            .map(|line| Line {
+                sources: std::array::from_fn(|lane| number(line * 8 + lane as u32) % masses),
+                weights: std::array::from_fn(|lane| match lane {
+                    0 => u32::MAX,
+                    1 => 0,
+                    _ => number(line * 8 + lane as u32 + 7),
+                }),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_selected_has_the_bits_of_plain_loops() {
+        let masses: Vec<u64> = (0..1_000u64).map(|i| (1 << 62) / (i + 1) - i).collect();
+        let lines = lines(600, 1_000);
+        let widths: Vec<u16> = (0..24).collect();
+        let (mut found, mut plain) = (vec![0; 24 * LANES], vec![1; 24 * LANES]);
+        let all = pull_rows(&lines, &widths, &masses, 3_650_722_201, &mut found);
+        assert_eq!(all, rows_plain(&lines, &widths, &masses, 3_650_722_201, &mut plain));
+        assert_eq!(found, plain);
+        let wide = |line: &Line| {
+            let of = |lane: usize| {
+                let product = u128::from(masses[line.sources[lane] as usize])
+                    * u128::from(line.weights[lane]);
+                (product >> 32) as u64
+            };
+            (0..LANES).map(of).fold(0u64, u64::wrapping_add)
+        };
+        let expected = lines.iter().map(wide).fold(0u64, u64::wrapping_add);
+        assert_eq!(pull_row(&lines, &masses), expected);
+        assert_eq!(pull_row(&[], &[]), 0);
+    }
+}
