@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anthill_types::Cid;
+use anthill_types::{AccountId, Cid};
 
+use crate::build::MAX_LINKS;
 use crate::error::FocusError;
 use crate::forward::{Out, quantise_all};
 use crate::graph::Graph;
@@ -31,8 +32,13 @@ impl Graph {
     /// # Errors
     /// [`FocusError::Stake`], [`FocusError::StakeSum`], [`FocusError::TooLarge`].
     pub fn apply(&mut self, delta: &Delta) -> Result<Delta, FocusError> {
-        self.neurons.check_stakes(&delta.stakes)?;
+        // Of two stakes of one neuron the later holds, as in the encoding.
+        let stakes: BTreeMap<AccountId, u128> = delta.stakes.iter().copied().collect();
+        self.neurons.check_stakes(&stakes)?;
         let links = self.effective(delta);
+        if self.links + links.len() >= MAX_LINKS {
+            return Err(FocusError::TooLarge(self.links + links.len(), "links"));
+        }
         let cids: BTreeSet<Cid> = links.keys().flat_map(|link| [link.from, link.to]).collect();
         let cids: Vec<Cid> = cids.into_iter().collect();
         self.particles.open(&cids)?;
@@ -42,14 +48,14 @@ impl Graph {
         for (link, add) in &links {
             if *add { undo.removed.push(*link) } else { undo.added.push(*link) }
         }
-        let mut stakes: BTreeMap<u32, Option<u128>> =
+        let mut neurons: BTreeMap<u32, Option<u128>> =
             changes.iter().map(|change| (change.neuron, None)).collect();
-        for (id, stake) in &delta.stakes {
-            stakes.insert(self.neurons.open(id), Some(*stake));
+        for (id, stake) in &stakes {
+            neurons.insert(self.neurons.open(id), Some(*stake));
         }
         let mut sources = SlotSet::new(self.slots());
         let mut targets = SlotSet::new(self.slots());
-        for (neuron, stake) in stakes {
+        for (neuron, stake) in neurons {
             let first = changes.partition_point(|change| change.neuron < neuron);
             let own = &changes[first..];
             let own = &own[..own.partition_point(|change| change.neuron == neuron)];

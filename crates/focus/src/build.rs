@@ -11,7 +11,7 @@ use crate::particles::Particles;
 use crate::rows::Rows;
 
 /// Most links: an entry's place is 32 bits.
-const MAX_LINKS: usize = 1 << 31;
+pub(crate) const MAX_LINKS: usize = 1 << 31;
 
 /// A link by indexes: neuron, from, to.
 pub type IndexedLink = [u32; 3];

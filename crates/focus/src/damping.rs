@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use crate::error::FocusError;
 
-/// Decimal places that are read; a longer number is refused.
+/// Decimal places that are read. A longer number is refused, as one with more than one digit before the
+/// point is.
 const PLACES: usize = 18;
 
 /// A damping factor above 0.7 and up to 0.9929, in Q32 (`docs/spec/focus.md` 6). The upper bound keeps

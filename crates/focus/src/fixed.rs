@@ -62,6 +62,11 @@ impl Shares {
     pub fn of(&self, weight: u128) -> (u64, u128) {
         match u64::try_from(weight) {
             Ok(word) if self.reciprocal > 0 => self.of_word(word),
+            // The product of a weight up to 2^62 fits.
+            Ok(word) if word <= ONE => {
+                let product = u128::from(word) << 62;
+                ((product / self.total) as u64, product % self.total)
+            }
             _ => share_slowly(weight, self.total),
         }
     }

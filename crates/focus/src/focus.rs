@@ -122,6 +122,16 @@ impl Focus {
         }
     }
 
+    /// Has the graph take a change, and what was tried before taken back.
+    fn try_change(&mut self, delta: &Delta) -> Result<(), FocusError> {
+        if self.tried.as_ref().is_none_or(|(tried, _)| tried != delta) {
+            self.take_back()?;
+            let undo = self.graph.apply(delta)?;
+            self.tried = Some((delta.clone(), undo));
+        }
+        Ok(())
+    }
+
     /// What a change would make of the masses, from the committed ones. Nothing is committed by it,
     /// and any number of changes can be tried one after the other.
     ///
@@ -132,11 +142,7 @@ impl Focus {
         delta: &Delta,
         parallel: &dyn Parallel,
     ) -> Result<Outcome, FocusError> {
-        if self.tried.as_ref().is_none_or(|(tried, _)| tried != delta) {
-            self.take_back()?;
-            let undo = self.graph.apply(delta)?;
-            self.tried = Some((delta.clone(), undo));
-        }
+        self.try_change(delta)?;
         let run = solve(&self.graph, self.damping, self.masses.as_deref(), parallel);
         let Run { masses: by_slot, residuals, converged } = run;
         let masses = ranked(&self.graph, &by_slot);
@@ -147,16 +153,15 @@ impl Focus {
     /// Makes an outcome of the same change the committed one.
     ///
     /// # Errors
-    /// [`FocusError::Outcome`] when it is one of another change; the change is refused.
+    /// [`FocusError::Outcome`] when it is one of another change; the change is refused. Nothing is
+    /// committed then.
     pub fn commit(&mut self, delta: &Delta, outcome: Outcome) -> Result<(), FocusError> {
-        if self.tried.as_ref().is_none_or(|(tried, _)| tried != delta) {
-            self.take_back()?;
-            self.graph.apply(delta)?;
-        }
-        self.tried = None;
-        if outcome.masses.len() != self.graph.particles() {
+        self.try_change(delta)?;
+        let particles = self.graph.canonical().iter().map(|slot| self.graph.cid(*slot));
+        if !outcome.masses.iter().map(|(cid, _)| *cid).eq(particles) {
             return Err(FocusError::Outcome);
         }
+        self.tried = None;
         // Another change that was tried since may have opened slots for its own particles.
         let same = outcome.by_slot.len() == self.graph.slots();
         let by_slot = if same { outcome.by_slot } else { self.by_slot(&outcome.masses) };

@@ -15,7 +15,7 @@ pub(crate) struct Out {
     pub entry: u32,
 }
 
-/// The links that begin in each slot, in order of target and neuron: a run of equal targets is an edge.
+/// The links that begin in each slot; equal targets lie together, and such a run is an edge.
 pub(crate) type Forward = Rows<Out>;
 
 /// The edges of a list of links: target, entry, and the sum of the neurons' shares.

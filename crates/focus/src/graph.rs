@@ -13,7 +13,8 @@ use crate::neurons::Neurons;
 use crate::particles::Particles;
 use crate::teleport::teleport;
 
-/// Late entries and changed lists are merged when they are more than this part of the graph.
+/// The graph is laid out anew when late entries are more than this part of its edges, or what is gone
+/// four times as much.
 const MERGE_AT: usize = 16;
 
 /// The knowledge graph. Particles lie in slots; a slot stays a particle's until [`Graph::lay_out`].
@@ -124,7 +125,8 @@ impl Graph {
         self.neurons.find(neuron).map_or(&[], |index| self.neurons.links(index))
     }
 
-    /// Every link by its neuron and the slots of its ends, in order of the source's slot.
+    /// Every link by its neuron and the slots of its ends. The order is that of slots, which depends on
+    /// the graph's history: no rule may.
     pub fn each_link(&self) -> impl Iterator<Item = (AccountId, u32, u32)> + '_ {
         (0..self.slots() as u32).flat_map(|slot| {
             let of = move |link: &crate::forward::Out| (link.neuron, slot, link.target);
@@ -141,7 +143,7 @@ impl Graph {
         edges(self.forward.get(slot), self.neurons.shares()).map(|(to, _, stake)| (to, stake))
     }
 
-    /// Every edge: slots of its ends, and the sum of link stakes, which may be 0.
+    /// Every edge: slots of its ends, and the sum of link stakes, which may be 0; in no fixed order.
     pub fn edge_list(&self) -> impl Iterator<Item = (u32, u32, u128)> + '_ {
         let from = |slot| self.edges_from(slot).map(move |(to, stake)| (slot, to, stake));
         (0..self.slots() as u32).flat_map(from)
@@ -164,9 +166,11 @@ impl Graph {
 
     /// Whether so much was changed since the last layout that a new one pays.
     pub fn wants_layout(&self) -> bool {
-        let apart = self.matrix.late() + self.forward.apart() / MERGE_AT;
-        apart > self.matrix.entries() / MERGE_AT && apart > 1024
-            || self.slots() > self.particles() + self.particles() / 4 + 1024
+        let much = |part: usize, of: usize| part > of / MERGE_AT + 1024;
+        let gone = self.matrix.entries() - self.edges;
+        much(self.matrix.late(), self.edges)
+            || much(gone, 4 * self.edges)
+            || much(self.slots() - self.particles(), 4 * self.particles())
     }
 
     /// Lays everything out anew: slots change, nothing else does.

@@ -1,5 +1,7 @@
 //! Neurons by index: stakes, shares of a link, and where each one's links lie.
 
+use std::collections::BTreeMap;
+
 use anthill_types::AccountId;
 
 use crate::error::FocusError;
@@ -15,8 +17,10 @@ pub(crate) type Ends = (u32, u32);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Neurons {
     ids: Vec<AccountId>,
-    /// Indexes in order of ids.
-    order: Vec<u32>,
+    /// Those of `ids` whose order is that of their indexes come first.
+    sorted: usize,
+    /// Indexes of the others.
+    newcomers: BTreeMap<AccountId, u32>,
     stakes: Vec<u128>,
     /// Stake by number of links, rounded down.
     shares: Vec<u128>,
@@ -31,9 +35,9 @@ impl Neurons {
         stakes: Vec<u128>,
         links: Rows<Ends>,
     ) -> Result<Self, FocusError> {
-        let order: Vec<u32> = (0..ids.len() as u32).collect();
+        let (sorted, newcomers) = (ids.len(), BTreeMap::new());
         let shares = vec![0; ids.len()];
-        let mut neurons = Self { ids, order, stakes, shares, links, sum: 0 };
+        let mut neurons = Self { ids, sorted, newcomers, stakes, shares, links, sum: 0 };
         for index in 0..neurons.ids.len() {
             neurons.check(index)?;
             neurons.sum = neurons.sum.saturating_add(neurons.stakes[index]);
@@ -71,23 +75,23 @@ impl Neurons {
 
     /// The index of a neuron.
     pub fn find(&self, id: &AccountId) -> Option<u32> {
-        let place = self.order.binary_search_by(|i| self.ids[*i as usize].cmp(id));
-        place.ok().map(|place| self.order[place])
+        match self.ids[..self.sorted].binary_search(id) {
+            Ok(index) => Some(index as u32),
+            Err(_) => self.newcomers.get(id).copied(),
+        }
     }
 
     /// The index of a neuron, a new one without stake where there is none.
     pub fn open(&mut self, id: &AccountId) -> u32 {
-        match self.order.binary_search_by(|i| self.ids[*i as usize].cmp(id)) {
-            Ok(place) => self.order[place],
-            Err(place) => {
-                let index = self.ids.len() as u32;
-                self.ids.push(*id);
-                self.stakes.push(0);
-                self.shares.push(0);
-                self.order.insert(place, index);
-                index
-            }
+        if let Some(index) = self.find(id) {
+            return index;
         }
+        let index = self.ids.len() as u32;
+        self.ids.push(*id);
+        self.stakes.push(0);
+        self.shares.push(0);
+        self.newcomers.insert(*id, index);
+        index
     }
 
     /// A neuron's stake.
@@ -109,7 +113,7 @@ impl Neurons {
     ///
     /// # Errors
     /// One of them, or the sum, is out of range.
-    pub fn check_stakes(&self, stakes: &[(AccountId, u128)]) -> Result<(), FocusError> {
+    pub fn check_stakes(&self, stakes: &BTreeMap<AccountId, u128>) -> Result<(), FocusError> {
         let mut sum = self.sum;
         for (id, stake) in stakes {
             if *stake >= STAKE_LIMIT {

@@ -162,7 +162,8 @@ pub struct Shards<'a> {
 }
 
 impl<'a> Shards<'a> {
-    /// Cuts a graph that is not empty into `count` shards; none of them is too small to be one.
+    /// Cuts a graph that is not empty into `count` shards, some of which may be empty. The cost grows with
+    /// the number of shards, so callers bound it.
     pub fn new(
         graph: &Graph,
         count: u32,

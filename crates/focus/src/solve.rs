@@ -100,8 +100,8 @@ pub fn run_to<S: Stepper>(mut stepper: S, epsilon: u64) -> Result<Run, S::Error>
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Never {}
 
-/// Computes the masses of a graph on the processor. `start` (by slot) is where it begins; without it
-/// the teleport vector. An empty graph has an empty result, which counts as converged.
+/// Computes the masses of a graph on the processor. `start` (by slot, of sum 2^62 over particles with
+/// links or not) is where it begins; without it the teleport vector. An empty graph has an empty result, which counts as converged.
 pub fn solve(
     graph: &Graph,
     damping: Damping,

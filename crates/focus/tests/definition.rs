@@ -263,6 +263,75 @@ proptest! {
 }
 
 #[test]
+fn an_outcome_of_another_change_is_refused_and_commits_nothing() {
+    let link = |from: u16, to: u16| Link { neuron: account(1), from: cid(from), to: cid(to) };
+    let add = |link| Delta { added: vec![link], ..Delta::default() };
+    let mut focus = Focus::new(Graph::new(), Damping::default());
+    let outcome = focus.outcome(&add(link(1, 2)), &Sequential).unwrap();
+    assert!(focus.commit(&add(link(3, 4)), outcome.clone()).is_err());
+    assert_eq!(focus.graph().unwrap().particles(), 0);
+    focus.commit(&add(link(1, 2)), outcome).unwrap();
+    assert_eq!(focus.graph().unwrap().particles(), 2);
+    let (much, more) = ((1u128 << 95) - 2, (1u128 << 96) - 1);
+    let stakes = vec![(account(1), 1 << 95), (account(2), much), (account(3), 1)];
+    focus.outcome(&Delta { stakes: stakes.clone(), ..Delta::default() }, &Sequential).unwrap();
+    let twice = [stakes, vec![(account(1), 0), (account(1), more)]].concat();
+    let twice = Delta { stakes: twice, ..Delta::default() };
+    assert!(focus.outcome(&twice, &Sequential).is_err());
+}
+
+/// A graph that lived through changes, tries and layouts against one that is built from what is there.
+#[test]
+fn what_was_lived_through_leaves_no_trace() {
+    for seed in 0..6 {
+        let mut random: u64 = seed * 1_000_003 + 17;
+        let mut below = |limit: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(97);
+            (random >> 33) % limit
+        };
+        let mut focus = Focus::new(Graph::new(), Damping::default());
+        let (mut links, mut stakes) = (std::collections::BTreeSet::new(), BTreeMap::new());
+        for block in 0..40 {
+            let mut change = |links: &std::collections::BTreeSet<Link>| {
+                let many = if below(4) == 0 { 1_500 } else { 20 };
+                let mut link = || Link {
+                    neuron: account(below(12) as u8),
+                    from: cid(below(300) as u16),
+                    to: cid((below(300) * below(2)) as u16),
+                };
+                let mut delta =
+                    Delta { added: (0..many).map(|_| link()).collect(), ..Delta::default() };
+                let part = [1, 3, 40][below(3) as usize];
+                delta.removed = links.iter().filter(|_| below(part) == 0).copied().collect();
+                if block % 13 == 12 {
+                    (delta.added, delta.removed) = (Vec::new(), links.iter().copied().collect());
+                }
+                let stake =
+                    |below: &mut dyn FnMut(u64) -> u64| u128::from(below(1 << 31)) << below(50);
+                delta.stakes =
+                    (0..below(3)).map(|_| (account(below(12) as u8), stake(&mut below))).collect();
+                delta
+            };
+            let delta = change(&links);
+            let other = change(&links);
+            let before = focus.outcome(&delta, &Sequential).unwrap();
+            focus.outcome(&other, &Sequential).unwrap();
+            let fresh = Graph::from_links(links.iter().copied(), stakes.clone()).unwrap();
+            let masses: Vec<u64> = focus.masses().unwrap().iter().map(|(_, mass)| *mass).collect();
+            let mut restored = Focus::restore(fresh, Damping::default(), &masses).unwrap();
+            let after = restored.outcome(&delta, &Sequential).unwrap();
+            assert_eq!((&before.masses, &before.residuals), (&after.masses, &after.residuals));
+            assert_eq!(before.commitment, after.commitment);
+            focus.commit(&delta, before).unwrap();
+            links.retain(|link| !delta.removed.contains(link));
+            links.extend(delta.added.iter().filter(|link| link.from != link.to));
+            stakes.extend(delta.stakes.iter().copied());
+            assert_eq!(focus.graph().unwrap().links(), links.len());
+        }
+    }
+}
+
+#[test]
 fn an_empty_graph_that_was_restored_is_as_one_that_became_empty() {
     let link = Link { neuron: account(1), from: cid(1), to: cid(2) };
     let other = Link { neuron: account(1), from: cid(3), to: cid(4) };
