@@ -14,7 +14,9 @@ use anthill_sandbox::codec;
 use anthill_types::bank::{Balance, BankTotals, CreateDenomination, Denomination, EscrowRecord};
 use anthill_types::channel::{ChannelRecord, ChannelTerms, ChannelUpdate, SignedChannelUpdate};
 use anthill_types::governance::{CountedVote, Counter, Proposal};
-use anthill_types::graph::{Edge, GraphTotals, Neuron, Particle};
+use anthill_types::graph::{
+    Edge, FocusRecord, GraphLog, GraphTotals, Neuron, NeuronStake, Particle,
+};
 use anthill_types::registry::{NameRecord, PropertyRecord};
 use anthill_types::stake::{Delegation, Evidence, Unbonding};
 use anthill_types::state::{
@@ -29,7 +31,7 @@ use anthill_types::{
 pub type Door = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them. The order is part of the corpus (the first byte of an input names a door): append.
-pub const DOORS: [Door; 57] = [
+pub const DOORS: [Door; 60] = [
     (ValidatorSet::NAME, wire::<ValidatorSet>),
     (Header::NAME, wire::<Header>),
     (Block::NAME, wire::<Block>),
@@ -87,6 +89,9 @@ pub const DOORS: [Door; 57] = [
     ("decoder flow", flow),
     ("cipher parameters", cipher),
     ("decompression limit", decompression),
+    (NeuronStake::NAME, wire::<NeuronStake>),
+    (FocusRecord::NAME, wire::<FocusRecord>),
+    (GraphLog::NAME, wire::<GraphLog>),
 ];
 
 /// What decodes is encoded back to the same bytes, and these decode to the same value.

@@ -4,8 +4,9 @@
 use std::sync::{Arc, OnceLock};
 
 use anthill_ledger::conservation::audit;
-use anthill_ledger::execute::{BlockInput, Mode, execute};
-use anthill_ledger::{BlockError, Ledger};
+use anthill_ledger::execute::{Base, BlockInput, Executed, Mode, execute};
+use anthill_ledger::focus::Ranking;
+use anthill_ledger::{BlockError, Ledger, Sequential};
 use anthill_store::{Batch, MemoryStore, Store};
 use anthill_types::hash::sha3;
 use anthill_types::state::{Account, NodeRecord, Supply};
@@ -107,6 +108,7 @@ fn first_reference() -> Reference {
 /// Both ledgers, and what the script has used up.
 struct Both {
     store: MemoryStore,
+    ranking: Ranking,
     hash: GenesisHash,
     reference: Reference,
     revealed: [usize; 3],
@@ -120,7 +122,8 @@ pub fn run(data: &[u8]) {
     let store = MemoryStore::new();
     store.commit(&state).expect("memory does not fail");
     let reference = first_reference();
-    let mut both = Both { store, hash, reference, revealed: [0; 3], time_ms: 1000 };
+    let ranking = Ranking::load(&store).expect("the genesis state is whole");
+    let mut both = Both { store, ranking, hash, reference, revealed: [0; 3], time_ms: 1000 };
     for _ in 0..12 {
         if input.is_empty() {
             break;
@@ -156,6 +159,17 @@ impl Both {
         }
     }
 
+    fn execute(
+        &mut self,
+        input: &BlockInput,
+        list: &[SignedTransaction],
+        mode: Mode,
+    ) -> Result<Executed, BlockError> {
+        let (store, genesis, ranking) = (&self.store, &self.hash, &mut self.ranking);
+        let base = Base { store, genesis, ranking, parallel: &Sequential };
+        execute(base, input, list, mode, &vec![true; list.len()])
+    }
+
     /// One block on both sides.
     fn block(&mut self, proposer: u8, reveals: bool, list: &[SignedTransaction]) {
         let who = usize::from(proposer);
@@ -164,8 +178,7 @@ impl Both {
         // A renewed chain leads nowhere here, so its owner misses its reveals from then on.
         let reveal = next.filter(|value| reveals && sha3(&[&value[..]]) == head).copied();
         let input = self.input(proposer, reveal.map(BeaconValue));
-        let done =
-            execute(&self.store, &self.hash, &input, list, Mode::Build, &vec![true; list.len()]);
+        let done = self.execute(&input, list, Mode::Build);
         let done = done.unwrap_or_else(|error| panic!("block {}: {error}", input.height));
         self.reference.begin(&validator(proposer).0, reveal);
         let mut applied = Vec::new();
@@ -178,18 +191,12 @@ impl Both {
         assert_eq!(done.applied, applied, "which of {list:?} apply");
         if !list.is_empty() {
             let taken: Vec<SignedTransaction> = applied.iter().map(|i| list[*i].clone()).collect();
-            let again = execute(
-                &self.store,
-                &self.hash,
-                &input,
-                &taken,
-                Mode::Verify,
-                &vec![true; taken.len()],
-            );
+            let again = self.execute(&input, &taken, Mode::Verify);
             let again = again.unwrap_or_else(|error| panic!("a verifier refuses: {error}"));
             assert_eq!(again.writes.batch(), done.writes.batch(), "building and verifying differ");
         }
         self.store.commit(done.writes.batch()).expect("memory does not fail");
+        self.ranking.commit(done.graph).expect("the change is of this state");
         self.revealed[who] += usize::from(reveal.is_some());
         self.time_ms += 1;
         self.compare();
@@ -205,7 +212,7 @@ impl Both {
             3 => input.proposer = ValidatorKey([choices.byte() % 128; 32]),
             _ => input.reveal = Some(BeaconValue([choices.byte(); 32])),
         }
-        let done = execute(&self.store, &self.hash, &input, &[], Mode::Build, &[]);
+        let done = self.execute(&input, &[], Mode::Build);
         assert!(matches!(done, Err(BlockError::Header { .. })), "{input:?}: {done:?}");
     }
 
