@@ -4,8 +4,9 @@
 use std::sync::{Arc, OnceLock};
 
 use anthill_ledger::conservation::audit;
-use anthill_ledger::execute::{BlockInput, Mode, execute};
-use anthill_ledger::{BlockError, Ledger};
+use anthill_ledger::execute::{Base, BlockInput, Executed, Mode, execute};
+use anthill_ledger::focus::Ranking;
+use anthill_ledger::{BlockError, Ledger, Sequential};
 use anthill_store::{Batch, MemoryStore, Store};
 use anthill_types::hash::sha3;
 use anthill_types::state::{Account, NodeRecord, Supply};
@@ -156,6 +157,19 @@ impl Both {
         }
     }
 
+    /// Executes transactions whose signatures are right on the state as it is.
+    fn execute(
+        &self,
+        input: &BlockInput,
+        list: &[SignedTransaction],
+        mode: Mode,
+    ) -> Result<Executed, BlockError> {
+        let mut ranking = Ranking::load(&self.store).expect("the graph of the state");
+        let (store, genesis) = (&self.store, &self.hash);
+        let base = Base { store, genesis, ranking: &mut ranking, parallel: &Sequential };
+        execute(base, input, list, mode, &vec![true; list.len()])
+    }
+
     /// One block on both sides.
     fn block(&mut self, proposer: u8, reveals: bool, list: &[SignedTransaction]) {
         let who = usize::from(proposer);
@@ -164,8 +178,7 @@ impl Both {
         // A renewed chain leads nowhere here, so its owner misses its reveals from then on.
         let reveal = next.filter(|value| reveals && sha3(&[&value[..]]) == head).copied();
         let input = self.input(proposer, reveal.map(BeaconValue));
-        let done =
-            execute(&self.store, &self.hash, &input, list, Mode::Build, &vec![true; list.len()]);
+        let done = self.execute(&input, list, Mode::Build);
         let done = done.unwrap_or_else(|error| panic!("block {}: {error}", input.height));
         self.reference.begin(&validator(proposer).0, reveal);
         let mut applied = Vec::new();
@@ -178,14 +191,7 @@ impl Both {
         assert_eq!(done.applied, applied, "which of {list:?} apply");
         if !list.is_empty() {
             let taken: Vec<SignedTransaction> = applied.iter().map(|i| list[*i].clone()).collect();
-            let again = execute(
-                &self.store,
-                &self.hash,
-                &input,
-                &taken,
-                Mode::Verify,
-                &vec![true; taken.len()],
-            );
+            let again = self.execute(&input, &taken, Mode::Verify);
             let again = again.unwrap_or_else(|error| panic!("a verifier refuses: {error}"));
             assert_eq!(again.writes.batch(), done.writes.batch(), "building and verifying differ");
         }
@@ -205,7 +211,7 @@ impl Both {
             3 => input.proposer = ValidatorKey([choices.byte() % 128; 32]),
             _ => input.reveal = Some(BeaconValue([choices.byte(); 32])),
         }
-        let done = execute(&self.store, &self.hash, &input, &[], Mode::Build, &[]);
+        let done = self.execute(&input, &[], Mode::Build);
         assert!(matches!(done, Err(BlockError::Header { .. })), "{input:?}: {done:?}");
     }
 
