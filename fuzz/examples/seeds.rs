@@ -163,6 +163,15 @@ fn texts() {
     for (kind, body) in bodies.iter().enumerate() {
         write("http", &format!("{kind}"), &[&[kind as u8], body.as_bytes()].concat());
     }
+    let graphs = [
+        ("small", "n\ta\tb\nm\tb\tc\r\nn\ta\ta\n", "n\t10\nm\t0\n", ""),
+        ("start", "n\ta\tb\n", "n\t7", "b\t4611686018427387904"),
+        ("missing", "n\ta\n", "n\t-1\n", "x\t1\n"),
+        ("huge", "n\ta\tb\nm\tb\ta", "n\t79228162514264337593543950335\nm\t1\n", ""),
+    ];
+    for (name, edges, stakes, start) in graphs {
+        write("focus_load", name, format!("\u{5}{edges}\u{1c}{stakes}\u{1c}{start}").as_bytes());
+    }
     let mut index = snapshot::small(3, 1).to_bytes();
     index.splice(0..0, [0]);
     write("snapshot", "index", &index);

@@ -17,6 +17,7 @@ pub mod cbor;
 pub mod config;
 pub mod consensus;
 pub mod doors;
+pub mod focus_load;
 pub mod http;
 pub mod input;
 pub mod ledger;
@@ -35,7 +36,7 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, the canary first.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("canary", canary::run),
     ("wire", wire::run),
     ("cbor", cbor::run),
@@ -52,4 +53,5 @@ pub const TARGETS: [Target; 16] = [
     ("redb", redb::run),
     ("ledger", ledger::run),
     ("town", town::run),
+    ("focus_load", focus_load::run),
 ];

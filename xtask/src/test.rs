@@ -5,22 +5,38 @@ use std::path::{Path, PathBuf};
 use crate::{fuzz, neon, reliability, run, tidy, wasm};
 
 /// Python packages that the tests drive as independent clients, pinned.
-/// onnxruntime is the encoder's oracle, wasmtime a second engine for the browser's module.
-const PYTHON: [&str; 8] = [
+/// networkx and scipy are the oracles of the graph's views, onnxruntime is the encoder's, wasmtime is a
+/// second engine for the browser's module.
+const PYTHON: [&str; 10] = [
     "openai==3.52.0",
     "schemathesis==4.32.5",
+    "networkx==3.6.1",
     "numpy",
     "onnx==1.23.2",
     "onnxruntime==1.31.1",
     "safetensors",
+    "scipy==1.17.1",
     "tokenizers==0.23.3",
     "wasmtime",
 ];
 
 /// Fuzz targets of each run; `docs/FUZZING.md` says why `consensus` and `model` are not among them.
-const FUZZED: [&str; 14] = [
-    "canary", "wire", "cbor", "proofs", "bundle", "ticket", "config", "http", "snapshot", "task",
-    "store", "redb", "ledger", "town",
+const FUZZED: [&str; 15] = [
+    "canary",
+    "wire",
+    "cbor",
+    "proofs",
+    "bundle",
+    "ticket",
+    "config",
+    "http",
+    "snapshot",
+    "task",
+    "store",
+    "redb",
+    "ledger",
+    "town",
+    "focus_load",
 ];
 
 /// Runs everything that must pass.

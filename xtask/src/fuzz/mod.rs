@@ -19,7 +19,7 @@ struct Target {
 }
 
 /// Every program of `fuzz/fuzz_targets`; the canary must crash, the others must not.
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 17] = [
     Target { name: "canary", longest: 32 },
     Target { name: "wire", longest: 1024 },
     Target { name: "cbor", longest: 64 },
@@ -36,6 +36,7 @@ const TARGETS: [Target; 16] = [
     Target { name: "redb", longest: 128 },
     Target { name: "ledger", longest: 384 },
     Target { name: "town", longest: 128 },
+    Target { name: "focus_load", longest: 384 },
 ];
 
 const CANARY_TARGET: &str = "canary";
