@@ -139,7 +139,9 @@ pub enum Command {
         detach: bool,
     },
     /// Ask the indexes: passages with source, score and who computed them.
-    #[command(after_help = "Example:\n  anthill ask \"how do I restore a key?\" -k 3")]
+    #[command(
+        after_help = "Examples:\n  anthill ask \"how do I restore a key?\" -k 3\n  anthill ask \"how do I restore a key?\" --focus-weight 0.1"
+    )]
     Ask {
         /// The question.
         question: String,
@@ -149,6 +151,10 @@ pub enum Command {
         /// The index to ask; all if absent.
         #[arg(long)]
         index: Option<String>,
+        /// What focus weighs against similarity, 0 to 10: docs/FOCUS.md has the formula (else the
+        /// node's default, which the ablation there set).
+        #[arg(long, value_parser = crate::args_focus::weight)]
+        focus_weight: Option<f32>,
     },
     /// Balances and payments; `why N` explains one payment from task to state root.
     #[command(
@@ -307,6 +313,19 @@ pub enum Command {
         after_help = "Examples:\n  anthill embed --in lines.txt --out vectors.npy\n  anthill embed --model minilm --in lines.txt --out vectors.npy --json\n  anthill embed --model minilm --int8 --backend avx2 --threads 2 --in lines.txt"
     )]
     Embed(crate::args_embed::EmbedArgs),
+    /// The focus of a graph in files: which particles its links lead to, exactly.
+    #[command(
+        after_help = "Examples:\n  anthill focus --edges E.tsv --stakes S.tsv --out PI.tsv\n  anthill focus --edges E.tsv --stakes S.tsv --damping 0.9 --threads 2 --out PI.tsv --json\n  anthill focus --edges E2.tsv --stakes S.tsv --start PI.tsv --out PI2.tsv\n\nE.tsv has lines of neuron, from and to; S.tsv of neuron and stake; PI.tsv of particle and pi, of\n2^62. Tabs stand between fields. docs/FOCUS.md says what is computed."
+    )]
+    Focus(crate::args_focus::FocusArgs),
+    /// The knowledge graph: of the running node, or in files.
+    #[command(
+        after_help = "Examples:\n  anthill graph import links.tsv\n  anthill graph top -n 20\n  anthill graph why paris\n  anthill graph view components --edges E.tsv --stakes S.tsv"
+    )]
+    Graph {
+        #[command(subcommand)]
+        what: crate::args_focus::GraphCommand,
+    },
     /// A vector index by itself: build it from a file of vectors, search it, measure it.
     #[command(
         after_help = "Examples:\n  anthill vector build --base base.npy --out base.index\n  anthill vector search --index base.index --query query.npy -k 10\n  anthill vector bench --base base.fvecs --query query.fvecs --gt truth.ivecs --ef 16,32,64 --json"

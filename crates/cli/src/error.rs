@@ -86,6 +86,15 @@ pub enum CliError {
         /// What the index says.
         error: anthill_vector::VectorError,
     },
+    /// A file of links, stakes or start values.
+    #[error(transparent)]
+    Load(#[from] anthill_focus::load::LoadError),
+    /// A graph.
+    #[error(transparent)]
+    Focus(#[from] anthill_focus::FocusError),
+    /// A view of a graph.
+    #[error(transparent)]
+    View(#[from] anthill_focus::operators::OperatorError),
     /// Something that must hold does not.
     #[error("{0}")]
     Failed(String),

@@ -5,6 +5,7 @@
 mod args;
 mod args_chain;
 mod args_embed;
+mod args_focus;
 mod args_tx;
 mod args_vector;
 mod args_work;

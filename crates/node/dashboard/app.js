@@ -7,6 +7,7 @@ import { Feed } from './feed.js';
 import { wireDialog } from './detail.js';
 import { notice, showStatus, tick, wireControls } from './network.js';
 import { refreshJobs, wireAsk, wireIndex } from './work.js';
+import { refreshGraph, wireGraph } from './graph.js';
 import { refreshCredits, refreshEpochs, wireEpochs } from './money.js';
 
 /** Without events, each part is asked for again after so many milliseconds. */
@@ -26,6 +27,7 @@ const parts = {
   status: { ask: refreshStatus, place: 'nodes-body', pause: 700 },
   jobs: { ask: refreshJobs, place: 'work-body', pause: 700 },
   credits: { ask: refreshCredits, place: 'supply', pause: 1500 },
+  graph: { ask: refreshGraph, place: 'graph-found', pause: 5000 },
   epochs: { ask: () => refreshEpochs(left), place: 'epochs-body', pause: 1500 },
 };
 
@@ -56,7 +58,7 @@ async function refresh(name) {
 const refreshAll = () => Object.keys(parts).forEach(refresh);
 
 const CONCERNS = {
-  block: ['status'], peer: ['status'], task: ['status'], payment: ['credits'], epoch: ['epochs', 'credits', 'status'], job: ['jobs'],
+  block: ['status', 'graph'], peer: ['status'], task: ['status'], payment: ['credits'], epoch: ['epochs', 'credits', 'status'], job: ['jobs'],
 };
 
 function start() {
@@ -94,6 +96,7 @@ function start() {
   wireControls(() => refresh('status'));
   wireIndex(() => refresh('jobs'));
   wireAsk();
+  wireGraph();
   wireEpochs();
   // The first status gives each node its colour, before anything else is drawn.
   refreshStatus().then(() => listen(heard, state), (error) => {

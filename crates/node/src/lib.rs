@@ -13,6 +13,7 @@ pub mod driver;
 pub mod error;
 pub mod events;
 pub mod files;
+pub mod graph;
 pub mod handle;
 pub mod home;
 pub mod http;

@@ -7,11 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anthill_learn::{MiniLm, Precision, StaticModel};
 use anthill_store::files::write_whole;
-use anthill_types::Digest;
+use anthill_types::{Cid, Digest};
 use anthill_vector::Index;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NodeError;
+use crate::graph::Ranked;
 use crate::home::{Home, HomeError};
 use crate::index::plan::Plan;
 use crate::index::{IndexError, check_name, snapshot};
@@ -22,6 +23,10 @@ use crate::shared::Shared;
 const MINILM_FILES: [&str; 2] = ["tokenizer.json", "model.safetensors"];
 /// Candidates looked at for each answer.
 const SEARCH_EF: usize = 64;
+/// What focus weighs if nobody says: the most that made no labelled set worse (`docs/FOCUS.md`).
+pub const FOCUS_WEIGHT: f32 = 0.15;
+/// The most similar passages among which focus moves any.
+const FOCUS_CANDIDATES: usize = 100;
 /// Most passages in one answer.
 pub const MAX_ANSWERS: usize = 100;
 /// Longest question in bytes.
@@ -41,6 +46,10 @@ pub struct AskRequest {
     #[schema(pattern = "^[0-9A-Za-z_-]{1,64}$")]
     #[serde(default)]
     pub index: Option<String>,
+    /// What focus weighs against similarity, 0 to 10; the node's default if absent.
+    #[schema(minimum = 0, maximum = 10)]
+    #[serde(default)]
+    pub focus_weight: Option<f32>,
 }
 
 fn five() -> usize {
@@ -60,8 +69,13 @@ pub struct Answer {
     pub end: usize,
     /// Its text.
     pub text: String,
-    /// Cosine of question and passage.
+    /// What it is ranked by: similarity + weight * ln(1 + n focus) / ln(1 + n), with n particles.
     pub score: f32,
+    /// Cosine of question and passage.
+    pub similarity: f32,
+    /// Focus of its particle as a share of 1; absent where focus weighs nothing.
+    #[serde(default)]
+    pub focus: Option<f64>,
     /// Nodes that computed its vector, with equal results.
     pub workers: Vec<String>,
     /// The task that did.
@@ -77,6 +91,9 @@ pub struct AskReply {
     pub answers: Vec<Answer>,
     /// The model's name.
     pub model: String,
+    /// What focus weighed.
+    #[serde(default)]
+    pub focus_weight: f32,
 }
 
 /// The models of a data folder: the built-in one, and the full encoder if it was pulled.
@@ -178,19 +195,47 @@ pub fn ask(shared: &Shared, request: &AskRequest) -> Result<AskReply, IndexError
             "a question has at most 64 KiB and 1 to 100 answers".into(),
         ));
     }
+    let weight = request.focus_weight.unwrap_or(FOCUS_WEIGHT);
+    if !(0.0..=10.0).contains(&weight) {
+        return Err(IndexError::Failed("the weight of focus is a number from 0 to 10".into()));
+    }
+    let k = if weight > 0.0 { request.k.max(FOCUS_CANDIDATES) } else { request.k };
     let mut answers = Vec::new();
     let mut models: Vec<String> = Vec::new();
     for loaded in chosen(shared, request.index.as_deref())? {
-        answers.extend(ask_one(shared, &loaded, &request.question, request.k)?);
+        answers.extend(ask_one(shared, &loaded, &request.question, k)?);
         if !models.contains(&loaded.plan.model) {
             models.push(loaded.plan.model.clone());
         }
+    }
+    if weight > 0.0 {
+        let fail = |e: crate::graph::GraphError| IndexError::Failed(e.to_string());
+        add_focus(&mut answers, &*shared.graphs.now(shared).map_err(fail)?, weight);
     }
     answers.sort_by(|a, b| {
         b.score.total_cmp(&a.score).then_with(|| (&a.path, a.start).cmp(&(&b.path, b.start)))
     });
     answers.truncate(request.k);
-    Ok(AskReply { answers, model: models.join(", ") })
+    Ok(AskReply { answers, model: models.join(", "), focus_weight: weight })
+}
+
+/// Adds the weight of focus to the scores. A passage's particle is its text, its document's is the
+/// path by which the index knows it; the one with more focus counts.
+fn add_focus(answers: &mut [Answer], ranked: &Ranked, weight: f32) {
+    for answer in answers {
+        let of = |text: &str| ranked.graph.slot(&Cid::of(text.as_bytes()));
+        let slots = [of(&answer.text), of(&answer.path)];
+        let focus = slots.into_iter().flatten().map(|slot| ranked.focus(slot)).fold(0.0, f64::max);
+        answer.focus = Some(focus);
+        answer.score = answer.similarity + weight * scaled(focus, ranked.graph.particles());
+    }
+}
+
+/// Focus on a scale from 0 (none) to 1 (all of it): ln(1 + n focus) / ln(1 + n) with n particles.
+/// Equal focus for all would be ln 2 / ln(1 + n).
+fn scaled(focus: f64, particles: usize) -> f32 {
+    let n = particles as f64;
+    if particles == 0 { 0.0 } else { ((n * focus).ln_1p() / n.ln_1p()) as f32 }
 }
 
 /// The ready indexes that were asked for.
@@ -254,8 +299,27 @@ fn answer(loaded: &Loaded, id: &Digest, score: f32) -> Option<Answer> {
         end: passage.end,
         text: passage.text.clone(),
         score,
+        similarity: score,
+        focus: None,
         workers: part.map(|p| p.workers.clone()).unwrap_or_default(),
         task: part.and_then(|p| p.task.clone()),
         settled: part.is_some_and(|p| p.settled),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn focus_is_scaled_between_none_and_all() {
+        for n in [1, 2, 1_000, 10_000_000] {
+            assert_eq!(scaled(0.0, n), 0.0);
+            assert!((scaled(1.0, n) - 1.0).abs() < 1e-6);
+            let even = scaled(1.0 / n as f64, n);
+            assert!((f64::from(even) - 2f64.ln() / (n as f64).ln_1p()).abs() < 1e-6);
+            assert!(scaled(0.9, n) > scaled(0.5, n));
+        }
+        assert_eq!(scaled(0.0, 0), 0.0);
+    }
 }

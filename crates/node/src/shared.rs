@@ -52,6 +52,10 @@ pub struct Shared {
     pub fault: Option<FaultMode>,
     /// Indexes that were asked before.
     pub indexes: crate::search::Indexes,
+    /// The graph that was looked at last.
+    pub graphs: crate::graph::Graphs,
+    /// Texts of particles.
+    pub names: crate::graph::ParticleNames,
     addresses: RwLock<BTreeMap<NodeKey, Vec<SocketAddr>>>,
     status: RwLock<ChainStatus>,
 }
@@ -138,6 +142,8 @@ impl Shared {
             runtime: tokio::runtime::Handle::current(),
             fault: parts.fault,
             indexes: crate::search::Indexes::default(),
+            graphs: crate::graph::Graphs::default(),
+            names: crate::graph::ParticleNames::default(),
             addresses: RwLock::default(),
             status: RwLock::default(),
         }

@@ -1,4 +1,4 @@
-//! Threads for the ledger's signature checks; the protocol itself starts none.
+//! Threads for signature checks and focus; the protocol itself starts none.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,7 +14,18 @@ impl Default for Cores {
     }
 }
 
+impl Cores {
+    /// So many threads, one at least.
+    pub fn new(threads: usize) -> Self {
+        Self(threads.max(1))
+    }
+}
+
 impl Parallel for Cores {
+    fn threads(&self) -> usize {
+        self.0
+    }
+
     fn run(&self, count: usize, job: &(dyn Fn(usize) + Sync)) {
         let next = AtomicUsize::new(0);
         let work = || {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anthill_node::index::{IndexRequest, JobView};
-use anthill_node::search::{AskReply, AskRequest};
+use anthill_node::search::{Answer, AskReply, AskRequest};
 
 use super::Context;
 use crate::client::Client;
@@ -136,8 +136,10 @@ pub fn ask(
     question: &str,
     k: usize,
     index: Option<String>,
+    focus_weight: Option<f32>,
 ) -> Result<(), CliError> {
-    let reply = send(&context.client()?, question, k, index)?;
+    let request = AskRequest { question: question.to_string(), k, index, focus_weight };
+    let reply: AskReply = context.client()?.post("/api/ask", &request)?;
     context.print(&reply, || answers_text(&reply));
     Ok(())
 }
@@ -149,7 +151,7 @@ pub fn send(
     k: usize,
     index: Option<String>,
 ) -> Result<AskReply, CliError> {
-    let request = AskRequest { question: question.to_string(), k, index };
+    let request = AskRequest { question: question.to_string(), k, index, focus_weight: None };
     client.post("/api/ask", &request)
 }
 
@@ -160,9 +162,10 @@ pub fn answers_text(reply: &AskReply) -> String {
         let workers: Vec<&str> = answer.workers.iter().map(|w| short(w)).collect();
         let state = if answer.settled { "final" } else { "accepted" };
         text.push_str(&format!(
-            "{}. {:.3}  {} [{}..{}]  embedded by {} ({state})\n",
+            "{}. {:.3}{}  {} [{}..{}]  embedded by {} ({state})\n",
             i + 1,
             answer.score,
+            parts(answer),
             answer.path,
             answer.start,
             answer.end,
@@ -177,4 +180,11 @@ pub fn answers_text(reply: &AskReply) -> String {
         text.push_str("nothing was found\n");
     }
     text
+}
+
+/// Similarity and focus, where focus has weight.
+fn parts(answer: &Answer) -> String {
+    answer.focus.map_or(String::new(), |focus| {
+        format!(" (similarity {:.3}, focus {:.2e})", answer.similarity, focus)
+    })
 }

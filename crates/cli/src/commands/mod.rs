@@ -6,7 +6,10 @@ pub mod credits;
 mod data_keys;
 mod doctor;
 mod embed;
+mod focus;
 mod generate;
+mod graph;
+mod graph_files;
 mod keys;
 mod light;
 mod model;
@@ -101,7 +104,9 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
             })?;
             ask::index(&context, &path, &name, public, model, detach)
         }
-        Command::Ask { question, k, index } => ask::ask(&context, &question, k, index),
+        Command::Ask { question, k, index, focus_weight } => {
+            ask::ask(&context, &question, k, index, focus_weight)
+        }
         Command::Credits { what } => credits::run(&context, what),
         Command::Tx { what, wait } => tx::run(&context, what, wait),
         Command::Epoch { number } => credits::epoch(&context, number),
@@ -134,6 +139,8 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         }
         Command::Model { what } => model::run(&context, what),
         Command::Embed(args) => embed::run(&context, &args),
+        Command::Focus(args) => focus::run(&context, &args),
+        Command::Graph { what } => graph::run(&context, &what),
         Command::Vector { what } => vector::run(&context, &what),
         Command::Match(args) => work::matching(&context, &args),
         Command::Compress(args) => work::compress(&context, &args),

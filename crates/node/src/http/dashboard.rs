@@ -15,34 +15,33 @@ const PAGE: &str = include_str!("../../dashboard/index.html");
 
 macro_rules! script {
     ($name:literal) => {
-        ($name, "text/javascript; charset=utf-8", include_str!(concat!("../../dashboard/", $name)))
+        ($name, SCRIPT, include_str!(concat!("../../dashboard/", $name)))
     };
 }
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 /// Name, media type and text of each file; `vendor/README.md` says where the vendored ones are from.
-const ASSETS: [(&str, &str, &str); 13] = [
+const ASSETS: [(&str, &str, &str); 18] = [
     script!("app.js"),
     script!("api.js"),
     script!("charts.js"),
     script!("detail.js"),
     script!("dom.js"),
     script!("feed.js"),
+    script!("graph.js"),
     script!("money.js"),
     script!("network.js"),
     script!("work.js"),
     ("style.css", CSS, include_str!("../../dashboard/style.css")),
-    (
-        "uPlot.LICENSE",
-        "text/plain; charset=utf-8",
-        include_str!("../../dashboard/vendor/uPlot.LICENSE"),
-    ),
+    ("uPlot.LICENSE", TEXT, include_str!("../../dashboard/vendor/uPlot.LICENSE")),
+    ("sigma.min.js", SCRIPT, include_str!("../../dashboard/vendor/sigma.min.js")),
+    ("sigma.LICENSE", TEXT, include_str!("../../dashboard/vendor/sigma.LICENSE")),
+    ("graphology.umd.min.js", SCRIPT, include_str!("../../dashboard/vendor/graphology.umd.min.js")),
+    ("graphology.LICENSE", TEXT, include_str!("../../dashboard/vendor/graphology.LICENSE")),
     ("uPlot.min.css", CSS, include_str!("../../dashboard/vendor/uPlot.min.css")),
-    (
-        "uPlot.esm.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../../dashboard/vendor/uPlot.esm.js"),
-    ),
+    ("uPlot.esm.js", SCRIPT, include_str!("../../dashboard/vendor/uPlot.esm.js")),
 ];
 
 /// Nothing is loaded from elsewhere, no text becomes script or style, and no page frames this one.
@@ -99,16 +98,21 @@ fn serve(kind: &'static str, text: &'static str) -> Response {
 mod tests {
     use super::*;
 
+    fn is_vendored(name: &str) -> bool {
+        ["uPlot", "sigma", "graphology"].iter().any(|vendor| name.starts_with(vendor))
+    }
+
     /// Every file that the page or a script asks for is served, and every file that is served is used.
     #[test]
     fn page_and_assets_fit_together() {
-        let scripts = ASSETS.iter().filter(|(name, ..)| *name != "uPlot.esm.js");
+        let scripts = ASSETS.iter().filter(|(name, ..)| !is_vendored(name));
         let all: String = scripts.map(|(_, _, text)| *text).chain([PAGE]).collect();
         for (name, ..) in ASSETS {
             let (page, import) = (format!("/assets/{name}"), format!("from './{name}'"));
             assert!(all.contains(&page) || all.contains(&import), "{name} is not used");
         }
-        let imports = all.split("from './").skip(1).chain(all.split("\"/assets/").skip(1));
+        let parts = ["from './", "\"/assets/", "'/assets/"];
+        let imports = parts.iter().flat_map(|part| all.split(part).skip(1));
         for name in imports.filter_map(|rest| rest.split(['\'', '"']).next()) {
             assert!(ASSETS.iter().any(|(n, ..)| *n == name), "{name} is not served");
         }
@@ -118,7 +122,7 @@ mod tests {
     #[test]
     fn page_needs_no_inline_code() {
         assert!(!PAGE.contains("style=") && !PAGE.contains(" onclick") && !PAGE.contains("<style"));
-        for (name, _, text) in ASSETS.iter().filter(|(name, ..)| !name.starts_with("uPlot")) {
+        for (name, _, text) in ASSETS.iter().filter(|(name, ..)| !is_vendored(name)) {
             for banned in
                 ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("]
             {

@@ -11,6 +11,7 @@ mod dashboard;
 pub mod embeddings;
 mod error;
 pub mod gov;
+pub mod graph;
 pub mod openai;
 mod openapi;
 pub mod run;
@@ -126,6 +127,7 @@ fn router(app: App) -> Router {
         .route("/v1/gov/params", get(gov::params))
         .route("/v1/gov/proposals", get(gov::list))
         .route("/v1/gov/proposals/{number}", get(gov::proposal))
+        .merge(graph::routes())
         .route("/v1/blocks/{height}", get(chain::block))
         .route("/v1/light/genesis", get(chain::genesis))
         .route("/v1/light/handovers/{above}", get(chain::handovers))

@@ -6,7 +6,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response};
 
-use super::{api, chain, embeddings, gov, openai, run, stake, state, tx, work};
+use super::{api, chain, embeddings, gov, graph, openai, run, stake, state, tx, work};
 
 /// The document.
 #[derive(OpenApi)]
@@ -23,6 +23,8 @@ use super::{api, chain, embeddings, gov, openai, run, stake, state, tx, work};
         state::properties, state::channel,
         stake::submit, stake::list, stake::account, stake::consent,
         gov::submit, gov::params, gov::list, gov::proposal,
+        graph::stats, graph::top, graph::search, graph::why, graph::neighbourhood, graph::links,
+        graph::stakes, graph::keep_names,
         chain::block, chain::genesis, chain::handovers,
     ),
     components(schemas(super::error::ErrorView)),

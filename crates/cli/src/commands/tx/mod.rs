@@ -160,7 +160,10 @@ impl<'c> Tx<'c> {
     }
 
     /// Waits until the account's next sequence number is past this one.
-    fn applied(&self, sender: &str, sequence: u64) -> Result<(), CliError> {
+    ///
+    /// # Errors
+    /// It takes too long, or no node runs.
+    pub fn applied(&self, sender: &str, sequence: u64) -> Result<(), CliError> {
         let client = self.context.client()?;
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
