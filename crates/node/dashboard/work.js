@@ -97,7 +97,7 @@ function answer(a) {
   const state = a.settled ? h('span', { class: 'good' }, 'final') : h('span', { class: 'warn', title: 'accepted, and open to challenge' }, 'accepted');
   const task = a.task && h('button', { type: 'button', class: 'link', onclick: () => openTask(a.task) }, `task ${a.task.slice(0, 8)}`);
   return h('li', {},
-    h('p', { class: 'row' }, h('span', { class: 'score', title: 'cosine of question and passage' }, a.score.toFixed(3)), h('span', { class: 'source' }, a.path),
+    h('p', { class: 'row' }, h('span', { class: 'score', title: a.focus === null ? 'cosine of question and passage' : `similarity ${a.similarity.toFixed(3)}, the rest is focus (${(a.focus * 100).toPrecision(2)}%)` }, a.score.toFixed(3)), h('span', { class: 'source' }, a.path),
       h('span', { class: 'note' }, `bytes ${a.start}-${a.end} in ${a.index}`)),
     text,
     h('p', { class: 'row note' }, more, h('span', {}, 'computed by '), a.workers.length ? nodeNames(a.workers) : 'the committee', state, task));

@@ -73,7 +73,8 @@ pub struct Answer {
     pub score: f32,
     /// Cosine of question and passage.
     pub similarity: f32,
-    /// Focus of its particle as a share of 1; absent where focus weighs nothing.
+    /// Focus of its particle as a share of 1; absent where focus weighs nothing, or
+    /// the graph has no link.
     #[serde(default)]
     pub focus: Option<f64>,
     /// Nodes that computed its vector, with equal results.
@@ -210,7 +211,10 @@ pub fn ask(shared: &Shared, request: &AskRequest) -> Result<AskReply, IndexError
     }
     if weight > 0.0 {
         let fail = |e: crate::graph::GraphError| IndexError::Failed(e.to_string());
-        add_focus(&mut answers, &*shared.graphs.now(shared).map_err(fail)?, weight);
+        let ranked = shared.graphs.now(shared).map_err(fail)?;
+        if ranked.graph.particles() > 0 {
+            add_focus(&mut answers, &ranked, weight);
+        }
     }
     answers.sort_by(|a, b| {
         b.score.total_cmp(&a.score).then_with(|| (&a.path, a.start).cmp(&(&b.path, b.start)))
