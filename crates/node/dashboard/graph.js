@@ -69,6 +69,13 @@ function places(view) {
   return found;
 }
 
+/** A colour between two of the form #rrggbb. */
+function mixed(one, other, share) {
+  const part = (colour, at) => parseInt(colour.slice(at, at + 2), 16);
+  const mix = (at) => Math.round(part(one, at) * (1 - share) + part(other, at) * share);
+  return `rgb(${mix(1)}, ${mix(3)}, ${mix(5)})`;
+}
+
 function graphOf(view) {
   const graph = new window.graphology.DirectedGraph();
   const at = places(view);
@@ -80,8 +87,7 @@ function graphOf(view) {
     color: colours[Math.min(particle.hops, colours.length - 1)],
   }));
   // Many links lie over each other: the more there are, the fainter each is.
-  const alpha = Math.round(255 * Math.max(0.1, 0.8 * crowd)).toString(16).padStart(2, '0');
-  const line = css('--line-strong') + alpha;
+  const line = mixed(css('--raised'), css('--line-strong'), Math.max(0.15, 0.7 * crowd));
   for (const { from, to, weight } of view.links) {
     graph.addDirectedEdge(String(from), String(to), { size: 0.4 + 2 * crowd * weight, color: line });
   }
