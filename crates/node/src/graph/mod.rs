@@ -9,11 +9,11 @@ use anthill_focus::operators::{Why, why};
 use anthill_focus::{Csc, Damping, Graph, Link, ONE};
 use anthill_ledger::{LedgerError, State};
 use anthill_store::{Store, StoreError, prefix_end};
-use anthill_types::{AccountId, Cid, Digest, keys};
+use anthill_types::graph::{FocusRecord, NeuronStake};
+use anthill_types::{AccountId, Cid, Digest, Wire, keys};
 use thiserror::Error;
 
 use crate::shared::Shared;
-use crate::threads::Cores;
 
 pub use names::{MAX_NAME, NameError, ParticleNames};
 pub use near::{Near, NearLink, near};
@@ -33,15 +33,17 @@ pub enum GraphError {
     /// The graph.
     #[error(transparent)]
     Focus(#[from] anthill_focus::FocusError),
-    /// A row that is no edge.
-    #[error("the state holds a damaged edge; restore the node from a backup or join anew")]
-    Edge,
+    /// A row that does not fit.
+    #[error(
+        "the state holds a damaged row of the graph; restore the node from a backup or join anew"
+    )]
+    Row,
 }
 
 /// The graph of a block with its focus.
 pub struct Ranked {
-    /// The block's height.
-    pub height: u64,
+    /// How its focus came about.
+    pub record: FocusRecord,
     /// The graph.
     pub graph: Graph,
     /// Its transition matrix.
@@ -50,14 +52,6 @@ pub struct Ranked {
     pub masses: Vec<u64>,
     /// The damping.
     pub damping: Damping,
-    /// Steps in which it was reached.
-    pub iterations: usize,
-    /// The residual came below the bound.
-    pub converged: bool,
-    /// The part by which the residual shrinks in a step, taken from 1; if there were enough steps.
-    pub gap: Option<f64>,
-    /// Root over all particles' focus; none without particles.
-    pub commitment: Option<Digest>,
     /// Accounts that have links.
     pub neurons: usize,
     /// Stakes of accounts that have links, in order.
@@ -101,57 +95,76 @@ impl Graphs {
     pub fn now(&self, shared: &Shared) -> Result<Arc<Ranked>, GraphError> {
         // All of one block: another may be committed while this is read.
         let frozen = shared.store.frozen()?;
-        let height = State::open(frozen.as_ref())?.chain().height;
-        // One reader computes; the others wait for what it finds.
+        let state = State::open(frozen.as_ref())?;
+        let record = state.get::<FocusRecord>(&keys::focus())?.unwrap_or(NOTHING);
+        // One reader reads; the others wait for what it finds.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ranked) = kept.as_ref().filter(|ranked| ranked.height == height) {
+        // A block that changes neither links nor stakes keeps the record, and the masses with it.
+        if let Some(ranked) = kept.as_ref().filter(|ranked| ranked.record == record) {
             return Ok(ranked.clone());
         }
-        let ranked = Arc::new(read(frozen.as_ref(), height)?);
+        let ranked = Arc::new(read(frozen.as_ref(), record)?);
         *kept = Some(ranked.clone());
         Ok(ranked)
     }
 }
 
-/// Reads the graph of a state and computes its focus.
-fn read(store: &dyn Store, height: u64) -> Result<Ranked, GraphError> {
-    let state = State::open(store)?;
-    let mut links = Vec::new();
-    each_link(store, |link| links.push(link))?;
+/// The record of a state without links.
+const NOTHING: FocusRecord = FocusRecord {
+    height: 0,
+    commitment: Digest([0; 32]),
+    iterations: 0,
+    residual: 0,
+    converged: true,
+    damping: 8_500,
+};
+
+/// Reads the graph of a state and its committed focus.
+fn read(store: &dyn Store, record: FocusRecord) -> Result<Ranked, GraphError> {
+    let (mut links, mut stakes) = (Vec::new(), Vec::new());
+    each(store, keys::EDGES, |key, _| {
+        links.push(link(key).ok_or(GraphError::Row)?);
+        Ok(())
+    })?;
+    each(store, keys::NEURON_STAKES, |key, value| {
+        let account = key.last_chunk().map(|account| AccountId(*account));
+        let stake = NeuronStake::from_bytes(value).map_err(|_| GraphError::Row)?;
+        stakes.push((account.ok_or(GraphError::Row)?, stake.stake.0));
+        Ok(())
+    })?;
     // Links come in order of neuron.
     let mut neurons: Vec<AccountId> = links.iter().map(|link: &Link| link.neuron).collect();
     neurons.dedup();
-    let stakes = state.nodes()?.into_iter().map(|node| (node.account, node.bond.0));
     let graph = Graph::from_links(links, stakes)?;
-    let damping = Damping::default();
-    let run = anthill_focus::solve(&graph, damping, None, &Cores::default());
-    let commitment =
-        (graph.particles() > 0).then(|| anthill_focus::commitment(&graph, &run.masses));
+    let mut masses = vec![0; graph.slots()];
+    for (cid, mass) in anthill_ledger::focus::masses_of(store)? {
+        let place = graph.slot(&cid).and_then(|slot| masses.get_mut(slot as usize));
+        *place.ok_or(GraphError::Row)? = mass;
+    }
+    let damping = u32::try_from(record.damping).unwrap_or(u32::MAX);
     Ok(Ranked {
-        height,
         csc: graph.csc(),
-        damping,
-        iterations: run.residuals.len(),
-        converged: run.converged,
-        gap: run.gap(),
-        commitment,
+        damping: Damping::from_ten_thousandths(damping)?,
         stakes: neurons.iter().map(|n| (*n, graph.stake(n))).collect(),
         neurons: neurons.len(),
-        masses: run.masses,
+        masses,
         graph,
+        record,
     })
 }
 
-fn each_link(store: &dyn Store, mut see: impl FnMut(Link)) -> Result<(), GraphError> {
-    let end = prefix_end(keys::EDGES.as_bytes());
-    let mut start = keys::EDGES.as_bytes().to_vec();
+fn each(
+    store: &dyn Store,
+    prefix: &str,
+    mut see: impl FnMut(&[u8], &[u8]) -> Result<(), GraphError>,
+) -> Result<(), GraphError> {
+    let end = prefix_end(prefix.as_bytes());
+    let mut start = prefix.as_bytes().to_vec();
     loop {
         let page = store.range(&start, end.as_deref(), PAGE)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         start = [last.as_slice(), &[0]].concat();
-        for (key, _) in &page {
-            see(link(key).ok_or(GraphError::Edge)?);
-        }
+        page.iter().try_for_each(|(key, value)| see(key, value))?;
     }
 }
 

@@ -54,7 +54,7 @@ pub fn routes() -> Router<App> {
         .route("/v1/graph/names", post(keep_names))
 }
 
-/// The graph of the newest block, computed on a thread that may take a while.
+/// The graph of the newest block, read on a thread that may take a while.
 async fn now(app: &App) -> Result<Arc<Ranked>, ApiError> {
     let shared = app.handle.shared.clone();
     let found = tokio::task::spawn_blocking(move || shared.graphs.now(&shared));
@@ -69,7 +69,7 @@ fn names(app: &App, cids: &[Cid]) -> Result<Vec<Option<String>>, ApiError> {
 /// The size of the graph, and how its focus was reached.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct GraphView {
-    /// The block.
+    /// The block that computed the focus: the last one that changed links or stakes; 0 without any.
     height: u64,
     /// Content ids that have links.
     particles: usize,
@@ -80,10 +80,10 @@ pub struct GraphView {
     /// Pairs of particles with a link.
     edges: usize,
     /// Steps in which the focus was reached.
-    iterations: usize,
+    iterations: u64,
     /// The residual came below the bound.
     converged: bool,
-    /// 1 less the factor by which a step shrinks the residual.
+    /// 1 less the factor by which a step shrinks the residual; null where this process has not run it.
     gap_estimate: Option<f64>,
     /// Root over the focus of all particles; null without particles.
     commitment: Option<String>,
@@ -93,16 +93,17 @@ pub struct GraphView {
 #[utoipa::path(operation_id = "graph_stats", get, path = "/v1/graph", responses((status = 200, body = GraphView)))]
 pub async fn stats(State(app): State<App>) -> Result<Json<GraphView>, ApiError> {
     let ranked = now(&app).await?;
+    let gap = app.handle.shared.status().focus.gap;
     Ok(Json(GraphView {
-        height: ranked.height,
+        height: ranked.record.height,
         particles: ranked.graph.particles(),
         neurons: ranked.neurons,
         links: ranked.graph.links(),
         edges: ranked.graph.edges(),
-        iterations: ranked.iterations,
-        converged: ranked.converged,
-        gap_estimate: ranked.gap,
-        commitment: ranked.commitment.map(|c| c.to_string()),
+        iterations: ranked.record.iterations,
+        converged: ranked.record.converged,
+        gap_estimate: gap.map(|nano| nano as f64 / 1e9),
+        commitment: (ranked.graph.particles() > 0).then(|| ranked.record.commitment.to_string()),
     }))
 }
 
@@ -410,7 +411,7 @@ pub async fn links(
     let next = next.map(to_hex);
     let mut found = Vec::new();
     for (key, value) in &rows {
-        let link = link(key).ok_or(GraphError::Edge)?;
+        let link = link(key).ok_or(GraphError::Row)?;
         let mut named = names(&app, &[link.from, link.to])?.into_iter();
         found.push(GraphLinkView {
             neuron: link.neuron.to_string(),
