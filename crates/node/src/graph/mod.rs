@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::shared::Shared;
 
-pub use names::{MAX_NAME, NameError, ParticleNames};
+pub use names::{MAX_NAME, NameError, ParticleNames, fits};
 pub use near::{Near, NearLink, near};
 
 /// Rows read from the store at once.

@@ -17,19 +17,10 @@ pub const MAX_NAME: usize = 4096;
 /// Its file.
 const FILE: &str = "particles.txt";
 
-/// Why a text is not kept.
+/// Why texts cannot be read or kept.
 #[derive(Debug, Error)]
-pub enum NameError {
-    /// It would not be one line.
-    #[error("{0:?} is no line of text: it has a control character")]
-    Line(String),
-    /// It is too long.
-    #[error("a particle's text has at most {MAX_NAME} bytes, not {0}; link it by its content id")]
-    TooLong(usize),
-    /// The file.
-    #[error("{0}: {1}; check the data folder")]
-    File(String, std::io::Error),
-}
+#[error("{0}: {1}; check the data folder")]
+pub struct NameError(String, std::io::Error);
 
 /// The texts of particles.
 #[derive(Default)]
@@ -60,15 +51,16 @@ impl ParticleNames {
             .collect())
     }
 
-    /// Keeps texts; gives how many are new.
+    /// Keeps those of the texts that fit: a line of at most [`MAX_NAME`] bytes each. Gives how many
+    /// are new.
     ///
     /// # Errors
-    /// A text is too long or no line (then none is kept), or the file cannot be written.
+    /// The file cannot be written.
     pub fn keep(&self, home: &Home, texts: Vec<String>) -> Result<usize, NameError> {
-        texts.iter().try_for_each(|text| check(text))?;
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = load(&mut kept, home)?;
-        let named = texts.into_iter().map(|text| (Cid::of(text.as_bytes()), text));
+        let fitting = texts.into_iter().filter(|text| fits(text));
+        let named = fitting.map(|text| (Cid::of(text.as_bytes()), text));
         let new: BTreeMap<Cid, String> =
             named.filter(|(cid, _)| !known.contains_key(cid)).collect();
         let lines: String = new.values().map(|text| format!("{text}\n")).collect();
@@ -79,19 +71,14 @@ impl ParticleNames {
     }
 }
 
-fn check(text: &str) -> Result<(), NameError> {
-    if text.len() > MAX_NAME {
-        return Err(NameError::TooLong(text.len()));
-    }
-    if text.is_empty() || text.chars().any(char::is_control) {
-        return Err(NameError::Line(text.chars().take(80).collect()));
-    }
-    Ok(())
+/// Whether a text is kept: it is one line, and not too long.
+pub fn fits(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 fn failed(home: &Home) -> impl Fn(std::io::Error) -> NameError {
     let path = home.file(FILE).display().to_string();
-    move |error| NameError::File(path.clone(), error)
+    move |error| NameError(path.clone(), error)
 }
 
 fn load<'k>(

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{InPath, path};
 use super::tx::id;
 use super::{ApiError, App};
-use crate::graph::{GraphError, MAX_NAME, NameError, Ranked, link, near};
+use crate::graph::{GraphError, NameError, Ranked, link, near};
 
 /// Most particles of a list or a neighbourhood.
 const MAX_PARTICLES: usize = 10_000;
@@ -23,6 +23,8 @@ const MAX_PARTICLES: usize = 10_000;
 const LINKS_PER_PARTICLE: usize = 8;
 /// Most links of a page.
 const MAX_PAGE: usize = 5_000;
+/// Most characters that are looked for.
+const MAX_WORDS: usize = 256;
 /// Most texts in one request.
 const MAX_NAMES: usize = 4_096;
 
@@ -34,10 +36,7 @@ impl From<GraphError> for ApiError {
 
 impl From<NameError> for ApiError {
     fn from(error: NameError) -> Self {
-        match error {
-            NameError::File(..) => Self::failed(error),
-            other => Self::bad(other.to_string()),
-        }
+        Self::failed(error)
     }
 }
 
@@ -129,7 +128,7 @@ impl Count {
 
 /// A particle with its focus.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct FocusView {
+pub struct ParticleFocusView {
     /// Its content id.
     particle: String,
     /// Its text, if this node knows it.
@@ -141,19 +140,19 @@ pub struct FocusView {
 }
 
 /// The particles with most focus.
-#[utoipa::path(operation_id = "graph_top", get, path = "/v1/graph/top", params(Count), responses((status = 200, body = [FocusView])))]
+#[utoipa::path(operation_id = "graph_top", get, path = "/v1/graph/top", params(Count), responses((status = 200, body = [ParticleFocusView])))]
 pub async fn top(
     State(app): State<App>,
     query: Result<Query<Count>, QueryRejection>,
-) -> Result<Json<Vec<FocusView>>, ApiError> {
+) -> Result<Json<Vec<ParticleFocusView>>, ApiError> {
     let limit = Count::of(query, 10)?;
     let ranked = now(&app).await?;
     Ok(Json(views(&app, &ranked, &ranked.top(limit))?))
 }
 
-fn views(app: &App, ranked: &Ranked, slots: &[u32]) -> Result<Vec<FocusView>, ApiError> {
+fn views(app: &App, ranked: &Ranked, slots: &[u32]) -> Result<Vec<ParticleFocusView>, ApiError> {
     let cids: Vec<Cid> = slots.iter().map(|slot| ranked.graph.cid(*slot)).collect();
-    let view = |((slot, cid), name): ((&u32, &Cid), Option<String>)| FocusView {
+    let view = |((slot, cid), name): ((&u32, &Cid), Option<String>)| ParticleFocusView {
         particle: cid.to_string(),
         name,
         pi: ranked.mass(*slot).to_string(),
@@ -167,20 +166,20 @@ fn views(app: &App, ranked: &Ranked, slots: &[u32]) -> Result<Vec<FocusView>, Ap
 #[into_params(parameter_in = Query)]
 pub struct Words {
     /// A particle's text or a part of it, or its content id.
-    #[param(min_length = 1, max_length = 4096)]
+    #[param(min_length = 1, max_length = 256)]
     text: String,
 }
 
 /// Particles of a text: the one that is it, then those that this node knows to hold it, the ones with
 /// most focus first; at most 20.
-#[utoipa::path(operation_id = "graph_find", get, path = "/v1/graph/find", params(Words), responses((status = 200, body = [FocusView])))]
+#[utoipa::path(operation_id = "graph_find", get, path = "/v1/graph/find", params(Words), responses((status = 200, body = [ParticleFocusView])))]
 pub async fn search(
     State(app): State<App>,
     query: Result<Query<Words>, QueryRejection>,
-) -> Result<Json<Vec<FocusView>>, ApiError> {
+) -> Result<Json<Vec<ParticleFocusView>>, ApiError> {
     let Query(Words { text }) = query?;
-    if text.is_empty() || text.len() > MAX_NAME {
-        return Err(ApiError::bad(format!("a text has 1 to {MAX_NAME} bytes")));
+    if !(1..=MAX_WORDS).contains(&text.chars().count()) {
+        return Err(ApiError::bad(format!("what is looked for has 1 to {MAX_WORDS} characters")));
     }
     let ranked = now(&app).await?;
     let exact = text.parse().unwrap_or_else(|_| Cid::of(text.as_bytes()));
@@ -241,7 +240,7 @@ fn find(ranked: &Ranked, text: InPath<String>) -> Result<u32, ApiError> {
 }
 
 /// What gives a particle its focus: links with their shares, and the teleport.
-#[utoipa::path(operation_id = "graph_why", get, path = "/v1/graph/why/{id}", params(("id" = String, Path, pattern = "^b[a-z2-7]{58}$"), Count), responses((status = 200, body = WhyView), (status = 404)))]
+#[utoipa::path(operation_id = "graph_why", get, path = "/v1/graph/why/{id}", params(("id" = String, Path, pattern = "^bafkr4i[a-h][a-z2-7]{50}[aeimquy4]$"), Count), responses((status = 200, body = WhyView), (status = 404)))]
 pub async fn why(
     State(app): State<App>,
     key: InPath<String>,
@@ -321,7 +320,7 @@ pub struct NeighbourhoodView {
 }
 
 /// What is around a particle, in either direction of links.
-#[utoipa::path(operation_id = "graph_neighbourhood", get, path = "/v1/graph/neighbourhood/{id}", params(("id" = String, Path, pattern = "^b[a-z2-7]{58}$"), Count), responses((status = 200, body = NeighbourhoodView), (status = 404)))]
+#[utoipa::path(operation_id = "graph_neighbourhood", get, path = "/v1/graph/neighbourhood/{id}", params(("id" = String, Path, pattern = "^bafkr4i[a-h][a-z2-7]{50}[aeimquy4]$"), Count), responses((status = 200, body = NeighbourhoodView), (status = 404)))]
 pub async fn neighbourhood(
     State(app): State<App>,
     key: InPath<String>,
@@ -448,7 +447,8 @@ pub async fn stakes(State(app): State<App>) -> Result<Json<Vec<StakeOfView>>, Ap
 /// Texts of particles.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct NamesRequest {
-    /// The texts: a line each, at most 4096 bytes, at most 4096 texts.
+    /// The texts, at most 4096. One that is no line, or longer than 4096 bytes, is passed by.
+    #[schema(max_items = 4096)]
     texts: Vec<String>,
 }
 

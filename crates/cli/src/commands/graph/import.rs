@@ -57,7 +57,7 @@ impl Lines {
         if let Ok(cid) = text.parse() {
             return cid;
         }
-        if text.len() <= anthill_node::graph::MAX_NAME && !text.chars().any(char::is_control) {
+        if anthill_node::graph::fits(text) {
             self.texts.insert(text.to_string());
         } else {
             self.nameless += 1;
