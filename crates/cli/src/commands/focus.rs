@@ -141,8 +141,7 @@ fn report(
     let edges = graph_files::edges(graph);
     let residuals: Vec<String> = run.residuals.iter().map(u64::to_string).collect();
     let speed = edges as f64 * run.residuals.len() as f64 / seconds.max(1e-9);
-    let commitment =
-        (graph.particles() > 0).then(|| anthill_focus::commitment(graph, &run.masses).to_string());
+    let commitment = anthill_focus::commitment(graph, &run.masses).to_string();
     serde_json::json!({
         "particles": graph.particles(), "links": graph.links(), "edges": edges,
         "iterations": run.residuals.len(), "converged": run.converged,
@@ -156,7 +155,7 @@ fn report(
 fn text(out: &Path, value: &serde_json::Value) -> String {
     let number = |name: &str| value[name].as_u64().unwrap_or_default();
     let state = if value["converged"] == true { "converged" } else { "NOT converged" };
-    let commitment = value["commitment"].as_str().unwrap_or("none: the graph is empty");
+    let commitment = value["commitment"].as_str().unwrap_or_default();
     format!(
         "{}: {} particles, {} edges, {state} after {} steps in {:.3} s ({}, {:.1} million edges a \
          second)\ncommitment {commitment}\n",
