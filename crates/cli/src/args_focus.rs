@@ -59,8 +59,12 @@ pub struct FocusArgs {
     #[arg(long)]
     pub start: Option<PathBuf>,
     /// The file to write: lines of particle and pi as a share of 2^62, in the order of content ids.
-    #[arg(long)]
-    pub out: PathBuf,
+    #[arg(long, required_unless_present = "check")]
+    pub out: Option<PathBuf>,
+    /// Instead of a run, take one step from the masses in this file, and say how far at most they are
+    /// from the exact ones; fails if they have not settled to 1e-6.
+    #[arg(long, conflicts_with_all = ["start", "backend", "out"])]
+    pub check: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]

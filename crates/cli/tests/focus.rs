@@ -143,6 +143,9 @@ fn the_worked_cases_of_the_page() {
                 assert_eq!(report[field], expected[field], "{name}: {field}");
             }
             assert_eq!(report["converged"], true, "{name}");
+            let gaps = report["shard_gap_estimates"].as_array().map_or(0, Vec::len);
+            let shards = backend.get(1).and_then(|b| b.strip_prefix("shards:")).unwrap_or("0");
+            assert_eq!(gaps.to_string(), shards, "{name}");
             assert_eq!(report["particles"], masses.len(), "{name}");
             let pi = expected["pi"].as_object().unwrap().iter();
             let pi: BTreeMap<String, u64> =
@@ -455,4 +458,27 @@ fn views_of_files() {
     refused(&["heat", "--set", "speed=1"], &["no argument \"speed\"", "time, tolerance"]);
     refused(&["walk", "--from", "oslo"], &["\"oslo\" is no particle"]);
     case.on_files(&["graph", "view", "heat", "--set", "time"], &[]).fails(2, &["NAME=VALUE"]);
+}
+
+#[test]
+fn claimed_masses_are_checked_by_one_step() {
+    let case = Case::new("check", "n\ta\tb\nn\tb\tc\nm\tc\ta\n", "n\t70\nm\t7\n");
+    let (report, _) = case.solved(&[]);
+    let claim = case.dir.text("PI.tsv");
+    let check = |case: &Case| case.on_files(&["focus"], &["--check", &claim, "--json"]);
+    let right = check(&case).json();
+    assert_eq!(right["commitment"], report["commitment"]);
+    assert!(right["error_bound"].as_f64().unwrap() <= 0.85 / 0.15 * 1e-6);
+    let moved: Vec<String> = case.read("PI.tsv").lines().map(ToString::to_string).collect();
+    let mass = |line: &str| line.split_once('\t').unwrap().1.parse::<u64>().unwrap();
+    let (from, to) = (mass(&moved[0]), mass(&moved[1]));
+    let name = |line: &str| line.split_once('\t').unwrap().0.to_string();
+    let lines = [
+        format!("{}\t{}", name(&moved[0]), from - (1 << 50)),
+        format!("{}\t{}", name(&moved[1]), to + (1 << 50)),
+        moved[2].clone(),
+    ];
+    case.write("PI.tsv", lines.join("\n"));
+    check(&case).fails(1, &["not settled", "from the exact ones"]);
+    case.on_files(&["focus"], &[]).fails(2, &["--out"]);
 }

@@ -17,7 +17,7 @@ use crate::damping::Damping;
 use crate::fixed::{ONE, transition};
 use crate::graph::Graph;
 use crate::matrix::{HEAVY, Layout, Matrix, Part};
-use crate::solve::{Never, Run, Stepper, run, start_masses};
+use crate::solve::{EPSILON, Never, Run, Stepper, settle, start_masses};
 use crate::step::{Work, settle_rest};
 
 /// Owners of a shard.
@@ -277,6 +277,17 @@ impl Stepper for Shards<'_> {
     }
 }
 
+/// What a run in shards gave.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ShardedRun {
+    /// The run: the same bits as on one machine alone.
+    pub run: Run,
+    /// Estimate of each shard's spectral gap; for display.
+    pub gaps: Vec<Option<f64>>,
+    /// Edges that lead from one shard to another.
+    pub crossing: usize,
+}
+
 /// As [`crate::solve()`], in shards.
 pub fn solve_sharded(
     graph: &Graph,
@@ -284,13 +295,19 @@ pub fn solve_sharded(
     damping: Damping,
     start: Option<&[u64]>,
     parallel: &dyn Parallel,
-) -> Run {
+) -> ShardedRun {
     if graph.particles() == 0 {
-        return Run { converged: true, ..Run::default() };
+        let run = Run { converged: true, ..Run::default() };
+        return ShardedRun { run, ..ShardedRun::default() };
     }
-    match run(Shards::new(graph, shards, damping, start, parallel)) {
-        Ok(run) => run,
-        Err(never) => match never {},
+    let mut shards = Shards::new(graph, shards, damping, start, parallel);
+    let settled = settle(&mut shards, EPSILON);
+    let (gaps, crossing) = (shards.gaps(), shards.crossing());
+    match (settled, shards.into_masses()) {
+        (Ok((residuals, converged)), Ok(masses)) => {
+            ShardedRun { run: Run { masses, residuals, converged }, gaps, crossing }
+        }
+        (Err(never), _) | (_, Err(never)) => match never {},
     }
 }
 

@@ -87,13 +87,23 @@ pub fn run<S: Stepper>(stepper: S) -> Result<Run, S::Error> {
 /// # Errors
 /// The back-end fails.
 pub fn run_to<S: Stepper>(mut stepper: S, epsilon: u64) -> Result<Run, S::Error> {
+    let (residuals, converged) = settle(&mut stepper, epsilon)?;
+    Ok(Run { masses: stepper.into_masses()?, residuals, converged })
+}
+
+/// Takes steps until the residual is at most `epsilon` or the cap is reached; gives the residuals,
+/// and whether they got there.
+///
+/// # Errors
+/// The back-end fails.
+pub fn settle<S: Stepper>(stepper: &mut S, epsilon: u64) -> Result<(Vec<u64>, bool), S::Error> {
     let (mut residuals, mut converged) = (Vec::new(), false);
     while !converged && residuals.len() < MAX_STEPS {
         let residual = stepper.step()?;
         residuals.push(residual);
         converged = residual <= epsilon;
     }
-    Ok(Run { masses: stepper.into_masses()?, residuals, converged })
+    Ok((residuals, converged))
 }
 
 /// Nothing can fail on a processor.

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anthill_focus::{Damping, Graph, ONE, Run};
+use anthill_focus::shards::{ShardedRun, solve_sharded};
+use anthill_focus::solve::{EPSILON, error_bound};
+use anthill_focus::{Damping, Graph, ONE, Run, Stepper, Steps};
 use anthill_kernels::parallel::Parallel;
 use anthill_node::threads::Cores;
 
@@ -20,6 +22,11 @@ pub fn run(context: &Context, args: &FocusArgs) -> Result<(), CliError> {
     let damping: Damping =
         args.damping.parse().map_err(|e| CliError::Usage(format!("--damping: {e}")))?;
     let cores = args.threads.map_or_else(Cores::default, |n| Cores::new(n as usize));
+    let out = match (&args.check, &args.out) {
+        (Some(claim), _) => return check(context, args, claim, damping, &cores),
+        (None, Some(out)) => out,
+        (None, None) => return Err(CliError::Usage("--out names the file to write".into())),
+    };
     let backend = Backend::choose(args, cores)?;
     let loading = Instant::now();
     let offline = Offline::load(&args.files)?;
@@ -28,12 +35,64 @@ pub fn run(context: &Context, args: &FocusArgs) -> Result<(), CliError> {
     let loaded = loading.elapsed().as_secs_f64();
     let backend = if args.backend.is_none() { backend.quicker(&offline.graph) } else { backend };
     let solving = Instant::now();
-    let run = backend.run(&offline.graph, damping, start.as_deref())?;
+    let ShardedRun { run, gaps, crossing } =
+        backend.run(&offline.graph, damping, start.as_deref())?;
     let seconds = solving.elapsed().as_secs_f64();
-    offline.write_masses(&args.out, &run.masses)?;
-    let value = report(&offline.graph, &run, &backend, seconds, loaded);
-    context.print(&value, || text(&args.out, &value));
+    offline.write_masses(out, &run.masses)?;
+    let mut value = report(&offline.graph, &run, &backend, seconds, loaded);
+    if let Backend::Shards(..) = backend {
+        value["shard_gap_estimates"] = gaps.into();
+        value["crossing_edges"] = crossing.into();
+    }
+    context.print(&value, || text(out, &value));
     Ok(())
+}
+
+/// One step from claimed masses: its residual bounds how far they are from the fixed point.
+fn check(
+    context: &Context,
+    args: &FocusArgs,
+    claim: &Path,
+    damping: Damping,
+    cores: &Cores,
+) -> Result<(), CliError> {
+    let offline = Offline::load(&args.files)?;
+    let masses = graph_files::start(claim, &offline.graph)?;
+    let checking = Instant::now();
+    let residual = one_step(&offline.graph, damping, &masses, cores);
+    let seconds = checking.elapsed().as_secs_f64();
+    let bound = error_bound(residual, damping);
+    if residual > EPSILON {
+        return Err(CliError::Failed(format!(
+            "{}: these masses have not settled: a step changes {residual} of 2^62, more than \
+             {EPSILON}; they are at most {bound:.3e} (in sum, of 1) from the exact ones",
+            claim.display()
+        )));
+    }
+    let value = serde_json::json!({
+        "particles": offline.graph.particles(), "residual": residual.to_string(),
+        "residual_unit": ONE.to_string(), "error_bound": bound,
+        "commitment": anthill_focus::commitment(&offline.graph, &masses).to_string(),
+        "seconds": seconds,
+    });
+    context.print(&value, || {
+        format!(
+            "{}: one step changes {residual} of 2^62 in {seconds:.3} s; the masses are at most \
+             {bound:.3e} (in sum, of 1) from the exact ones\n",
+            claim.display()
+        )
+    });
+    Ok(())
+}
+
+fn one_step(graph: &Graph, damping: Damping, masses: &[u64], cores: &Cores) -> u64 {
+    if graph.particles() == 0 {
+        return 0;
+    }
+    match Steps::new(graph, damping, Some(masses), cores).step() {
+        Ok(residual) => residual,
+        Err(never) => match never {},
+    }
 }
 
 /// Edges below which the processor is done before a graphics processor is looked for.
@@ -117,17 +176,24 @@ impl Backend {
         }
     }
 
-    fn run(&self, graph: &Graph, damping: Damping, start: Option<&[u64]>) -> Result<Run, CliError> {
-        match self {
-            Self::Scalar => Ok(anthill_focus::solve_scalar(graph, damping, start)),
-            Self::Cpu(cores) => Ok(anthill_focus::solve(graph, damping, start, cores)),
+    /// A run; its shards' gaps and crossing edges are empty on one machine alone.
+    fn run(
+        &self,
+        graph: &Graph,
+        damping: Damping,
+        start: Option<&[u64]>,
+    ) -> Result<ShardedRun, CliError> {
+        let run = match self {
+            Self::Scalar => anthill_focus::solve_scalar(graph, damping, start),
+            Self::Cpu(cores) => anthill_focus::solve(graph, damping, start, cores),
             Self::Shards(count, cores) => {
-                Ok(anthill_focus::shards::solve_sharded(graph, *count, damping, start, cores))
+                return Ok(solve_sharded(graph, *count, damping, start, cores));
             }
             #[cfg(feature = "gpu")]
             Self::Wgsl(device) => anthill_gpu::focus::run(device, graph, damping, start)
-                .map_err(|e| CliError::Failed(e.to_string())),
-        }
+                .map_err(|e| CliError::Failed(e.to_string()))?,
+        };
+        Ok(ShardedRun { run, ..ShardedRun::default() })
     }
 }
 
