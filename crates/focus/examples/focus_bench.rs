@@ -240,7 +240,7 @@ fn main() {
     print!(
         "{{\"scale\":{scale},\"particles\":{},\"links\":{},\"edges\":{},\"heap_bytes\":{},\
          \"lines_fill\":{:.4},\"generate_s\":{generated:.2},\"build_s\":{built:.2},\
-         \"step_s\":{step:.5},\"edges_per_s\":{:.0},\"iterations\":{},\"full_s\":{full:.4},\
+         \"step_s\":{step:.7},\"edges_per_s\":{:.0},\"iterations\":{},\"full_s\":{full:.4},\
          \"teleport_s\":{:.4},\"gap\":{:.4}",
         graph.particles(),
         graph.links(),

@@ -42,9 +42,21 @@ impl TreeHasher for Sha256Tree {
         }
         hasher.finalize().into()
     }
+
+    fn node(left: &Hash, right: &Hash) -> Hash {
+        let mut message = [[0u8; 64]; 2];
+        let [first, second] = &mut message;
+        first[0] = 1;
+        first[1..33].copy_from_slice(left);
+        first[33..].copy_from_slice(&right[..31]);
+        (second[0], second[1]) = (right[31], 0x80);
+        // 65 bytes are 520 bits.
+        second[62..].copy_from_slice(&520u16.to_be_bytes());
+        compressed(&message)
+    }
 }
 
-/// Bytes that fit two blocks with their padding: every inner node, and most leaves.
+/// Bytes that fit two blocks with their padding: most leaves.
 const SHORT: usize = 2 * 64 - 9;
 
 /// SHA-256 of a short message, padded by hand: half the cost of a buffered hasher.
@@ -60,6 +72,12 @@ fn short_sha256(parts: &[&[u8]], length: usize) -> Hash {
     bytes[length] = 0x80;
     let blocks = (length + 9).div_ceil(64);
     bytes[blocks * 64 - 8..blocks * 64].copy_from_slice(&(length as u64 * 8).to_be_bytes());
+    compressed(&message[..blocks])
+}
+
+/// SHA-256 of padded blocks.
+#[inline]
+fn compressed(blocks: &[[u8; 64]]) -> Hash {
     // FIPS 180-4 5.3.3.
     let mut state = [
         0x6a09_e667,
@@ -71,7 +89,7 @@ fn short_sha256(parts: &[&[u8]], length: usize) -> Hash {
         0x1f83_d9ab,
         0x5be0_cd19,
     ];
-    sha2::block_api::compress256(&mut state, &message[..blocks]);
+    sha2::block_api::compress256(&mut state, blocks);
     let mut out = [0; 32];
     for (word, bytes) in state.iter().zip(out.as_chunks_mut::<4>().0) {
         *bytes = word.to_be_bytes();
