@@ -1,5 +1,6 @@
 //! What a simulated node's state is kept on, and how it fails.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anthill_store::sim::{Crash, Faults, SimDisk};
@@ -64,7 +65,12 @@ pub enum Disk {
     /// Atomic commits in memory.
     Memory(Arc<SimStore>),
     /// redb on bytes that can be lost, torn and misplaced.
-    Simulated(SimDisk),
+    Simulated {
+        /// The disk.
+        disk: SimDisk,
+        /// Whether a store was ever made on it whole.
+        made: AtomicBool,
+    },
 }
 
 impl Disk {
@@ -72,7 +78,9 @@ impl Disk {
     pub fn new(kind: DiskKind, seed: u64) -> Self {
         match kind {
             DiskKind::Memory => Self::Memory(Arc::default()),
-            DiskKind::Simulated => Self::Simulated(SimDisk::new(seed)),
+            DiskKind::Simulated => {
+                Self::Simulated { disk: SimDisk::new(seed), made: AtomicBool::new(false) }
+            }
         }
     }
 
@@ -83,14 +91,26 @@ impl Disk {
     pub fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.clone()),
-            Self::Simulated(disk) => Ok(Arc::new(RedbStore::with_backend(disk.clone())?)),
+            Self::Simulated { disk, made } => {
+                let store = match RedbStore::with_backend(disk.clone()) {
+                    // A node makes its file under another name first, and throws away what is left
+                    // of one that was never finished (`RedbStore::open`).
+                    Err(StoreError::Corrupted { .. }) if !made.load(Ordering::Relaxed) => {
+                        disk.clear();
+                        RedbStore::with_backend(disk.clone())
+                    }
+                    other => other,
+                };
+                made.fetch_or(store.is_ok(), Ordering::Relaxed);
+                Ok(Arc::new(store?))
+            }
         }
     }
 
     /// The process is gone (its store is closed): what the next one will find. `mode` says what is
     /// left of unsynced writes when the power went too.
     pub fn end_process(&mut self, mode: Option<Crash>) {
-        if let Self::Simulated(disk) = self {
+        if let Self::Simulated { disk, .. } = self {
             *disk = match mode {
                 Some(mode) => disk.crash(mode),
                 None => disk.reopen(),
@@ -102,7 +122,7 @@ impl Disk {
     pub fn set_full(&self, full: bool) {
         match self {
             Self::Memory(store) => store.orders().full = full,
-            Self::Simulated(disk) => {
+            Self::Simulated { disk, .. } => {
                 let capacity = full.then_some(0);
                 disk.set_faults(Faults { capacity, ..Faults::default() });
             }
@@ -114,7 +134,7 @@ impl Disk {
         match self {
             Self::Memory(store) => store.orders().lose_reply = true,
             // The nearest that a disk can do: the sync fails after the writes.
-            Self::Simulated(disk) => {
+            Self::Simulated { disk, .. } => {
                 disk.set_faults(Faults { failed_syncs: 1_000_000, ..Faults::default() });
             }
         }
@@ -122,7 +142,7 @@ impl Disk {
 
     /// Every write lands elsewhere, or none does any more.
     pub fn misdirect(&self, on: bool) {
-        if let Self::Simulated(disk) = self {
+        if let Self::Simulated { disk, .. } = self {
             let misdirected_writes = if on { 300_000 } else { 0 };
             disk.set_faults(Faults { misdirected_writes, ..Faults::default() });
         }
@@ -135,7 +155,7 @@ impl Disk {
                 let mut orders = store.orders();
                 (orders.full, orders.lose_reply) = (false, false);
             }
-            Self::Simulated(disk) => {
+            Self::Simulated { disk, .. } => {
                 disk.set_faults(Faults::default());
                 disk.power_cut_at(u64::MAX);
             }
@@ -144,14 +164,14 @@ impl Disk {
 
     /// The power fails so many operations from now.
     pub fn power_cut_in(&self, operations: u64) {
-        if let Self::Simulated(disk) = self {
+        if let Self::Simulated { disk, .. } = self {
             disk.power_cut_at(disk.counts().operations() + operations);
         }
     }
 
     /// Flips a stored bit.
     pub fn rot(&self) {
-        if let Self::Simulated(disk) = self {
+        if let Self::Simulated { disk, .. } = self {
             disk.rot();
         }
     }
@@ -160,7 +180,7 @@ impl Disk {
     pub fn commits(&self) -> u64 {
         match self {
             Self::Memory(store) => store.orders().commits,
-            Self::Simulated(disk) => disk.counts().syncs,
+            Self::Simulated { disk, .. } => disk.counts().syncs,
         }
     }
 }

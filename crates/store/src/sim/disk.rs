@@ -158,6 +158,12 @@ impl SimDisk {
         next
     }
 
+    /// Removes all that is stored, as if the file were removed and made anew.
+    pub fn clear(&self) {
+        let mut disk = self.disk();
+        (disk.durable, disk.current, disk.pending) = (Vec::new(), Vec::new(), Vec::new());
+    }
+
     /// Flips one bit of what is stored, for good (bit rot); its byte, or `None` of an empty disk.
     pub fn rot(&self) -> Option<u64> {
         let mut disk = self.disk();
