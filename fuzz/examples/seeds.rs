@@ -7,7 +7,7 @@ use std::path::Path;
 use anthill_consensus::Certificate;
 use anthill_engine::wire::*;
 use anthill_fuzz::doors::DOORS;
-use anthill_fuzz::{model, snapshot};
+use anthill_fuzz::{model, module, snapshot};
 use anthill_identity::Place;
 use anthill_learn::decoder::{Shape, random_file};
 use anthill_light::bundle::ListProof;
@@ -17,7 +17,9 @@ use anthill_node::programs::cipher::encrypt_params;
 use anthill_node::programs::decode::Flow;
 use anthill_node::programs::matching::{MatchInput, MatchOutput, Placed};
 use anthill_sandbox::codec;
+use anthill_sandbox::wasm::{Grant, ModuleParams, Rights};
 use anthill_sandbox::{Fault, Outcome};
+use anthill_scheduler::controller::audit::AuditLog;
 use anthill_types::testing::{Generate, Source, Visitor, each_type};
 use anthill_types::*;
 
@@ -76,7 +78,7 @@ fn main() {
     door("certificate", &certificate.to_bytes());
     let tree = Tree::from_leaves((0..5u8).map(|i| (key_hash(&[i]), value_hash(&[i]))));
     door("state proof", &tree.prove(&[1]).to_bytes());
-    door("task output", &Outcome { result: Err(Fault::CostLimit), cost: 0 }.to_output());
+    door("task output", &Outcome::of(Err(Fault::CostLimit), 0).to_output());
     let entry = Entry {
         key: Bytes(b"/bank/supply".to_vec()),
         value: Bytes(vec![0x83, 0, 0, 0]),
@@ -141,6 +143,17 @@ fn programs() {
 
 fn texts() {
     let file = "cpu = 50\nname = \"lab\"\npaused = true\nlisten = \"0.0.0.0:4478\"\n";
+    let telemetry = "{\"anoms\": 5, \"imbalance\": 0.3}\n{\"gain\": 0.2, \"beat_s\": 0.02}";
+    write("controller", "telemetry", &[&[0], telemetry.as_bytes()].concat());
+    write(
+        "controller",
+        "altered",
+        &[&[1, 1, 9], &b"{\"a\": 1.5}\x030.1\x01\x00\x20\x00\x31"[..]].concat(),
+    );
+    let log = AuditLog::new(0.25).entries()[0].to_json().to_string();
+    write("controller", "log", &[&[2], log.as_bytes()].concat());
+    let value = "[1.0, 1e-07, NaN, -3, {\"k\": \"\\ud83d\\udc1c\", \"n\": null}]";
+    write("controller", "json", &[&[3], value.as_bytes()].concat());
     write("config", "file", format!("\0{file}").as_bytes());
     write("config", "amount", b"\x0212.000001");
     write("config", "subject", b"\x03credits:42");
@@ -172,6 +185,14 @@ fn texts() {
     for (name, edges, stakes, start) in graphs {
         write("focus_load", name, format!("\u{5}{edges}\u{1c}{stakes}\u{1c}{start}").as_bytes());
     }
+    write("module", "whole", &[&[0], module::SMALL].concat());
+    write("module", "altered", &[1, 1, 40, 0, 200]);
+    write("module", "vectors", &[&[0], module::VECTORS].concat());
+    write("module", "altered-vectors", &[4, 1, 90, 0, 3]);
+    let grant = Grant { prefix: b"a".to_vec(), rights: Rights::Read, entries: Vec::new() };
+    let params = ModuleParams { grants: vec![grant], ..ModuleParams::new(3, b"abc") };
+    write("module", "parameters", &[&[2], &params.to_bytes()[..]].concat());
+    write("module", "snapshot", &[3, 2, 0, 90, 1, 3]);
     let mut index = snapshot::small(3, 1).to_bytes();
     index.splice(0..0, [0]);
     write("snapshot", "index", &index);

@@ -125,7 +125,7 @@ fn proof(bytes: &[u8]) -> bool {
 
 fn output(bytes: &[u8]) -> bool {
     let Some(result) = anthill_sandbox::Outcome::from_output(bytes) else { return false };
-    let again = anthill_sandbox::Outcome { result, cost: 0 }.to_output();
+    let again = anthill_sandbox::Outcome::of(result, 0).to_output();
     assert_eq!(again, bytes, "a task's output has two encodings");
     true
 }

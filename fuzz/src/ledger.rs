@@ -9,7 +9,7 @@ use anthill_ledger::focus::Ranking;
 use anthill_ledger::{BlockError, Ledger, Sequential};
 use anthill_store::{Batch, MemoryStore, Store};
 use anthill_types::hash::sha3;
-use anthill_types::state::{Account, NodeRecord, Supply};
+use anthill_types::state::{Account, NodeRecord, Supply, TaskResult};
 use anthill_types::*;
 
 use crate::input::Input;
@@ -293,7 +293,12 @@ fn transaction(input: &mut Input<'_>, reference: &Reference) -> SignedTransactio
                     .collect(),
             )
         }
-        13 => Body::Challenge { task_id: task::task_id(&sender, u64::from(input.byte())) },
+        13 => {
+            let number = input.byte();
+            let task_id = task::task_id(&sender, u64::from(number % 128));
+            let cancels = number >= 128 && !reference.is_drawn(&task_id.0);
+            if cancels { Body::CancelTask { task_id } } else { Body::Challenge { task_id } }
+        }
         14 => {
             sender = AccountId(validator(who).0);
             sequence = u64::from(input.byte() == 255);
@@ -314,8 +319,8 @@ fn duty(input: &mut Input<'_>, sequence: &mut u64) -> Body {
     match input.byte() % 3 {
         0 => Body::Commits(vec![Commit { task_id, attempt, commitment: Digest([1; 32]) }]),
         1 => {
-            let (round, output, cost) = (attempt, Cid::of(b"x"), 1);
-            Body::Verdicts(vec![Verdict { task_id, round, output, cost }])
+            let result = TaskResult { output: Cid::of(b"x"), cost: 1, steps: Digest([2; 32]) };
+            Body::Verdicts(vec![Verdict { task_id, round: attempt, result }])
         }
         _ => Body::Commits(Vec::new()),
     }

@@ -16,12 +16,14 @@ pub mod canary;
 pub mod cbor;
 pub mod config;
 pub mod consensus;
+pub mod controller;
 pub mod doors;
 pub mod focus_load;
 pub mod http;
 pub mod input;
 pub mod ledger;
 pub mod model;
+pub mod module;
 pub mod proofs;
 pub mod redb;
 pub mod reference;
@@ -36,7 +38,7 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, the canary first.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 19] = [
     ("canary", canary::run),
     ("wire", wire::run),
     ("cbor", cbor::run),
@@ -45,9 +47,11 @@ pub const TARGETS: [Target; 17] = [
     ("consensus", consensus::run),
     ("ticket", ticket::run),
     ("config", config::run),
+    ("controller", controller::run),
     ("http", http::run),
     ("snapshot", snapshot::run),
     ("model", model::run),
+    ("module", module::run),
     ("task", task::run),
     ("store", store::run),
     ("redb", redb::run),

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use anthill_types::hash::sha3;
 use anthill_types::{Body, SignedTransaction, TaskSpec, Wire};
 
 /// Micro-credits per byte of a transaction.
@@ -74,6 +75,7 @@ impl Worker {
 /// A task that waits for workers who never answer.
 #[derive(Clone, Debug)]
 struct Waiting {
+    id: [u8; 32],
     submitter: [u8; 32],
     directed: Option<[u8; 32]>,
     needs: Option<[u8; 32]>,
@@ -172,7 +174,8 @@ impl Reference {
                 let list: Vec<[u8; 32]> = capabilities.iter().map(|c| c.0).collect();
                 self.offer(&sender, *units, list)
             }
-            Body::SubmitTasks(list) => self.submit(&sender, list),
+            Body::SubmitTasks(list) => self.submit(&sender, given, list),
+            Body::CancelTask { task_id } => self.cancel(&sender, &task_id.0),
             // No admission of the script is signed, and no result is ever provisional.
             _ => Err(Refused),
         }
@@ -213,11 +216,27 @@ impl Reference {
         Ok(())
     }
 
-    fn submit(&mut self, sender: &[u8; 32], list: &[TaskSpec]) -> Result<(), Refused> {
+    /// A task that is not drawn goes back whole. Who was drawn this reference does not know, so its
+    /// scripts cancel no task that is ([`Self::is_drawn`]).
+    fn cancel(&mut self, sender: &[u8; 32], id: &[u8; 32]) -> Result<(), Refused> {
+        let mine = |t: &&mut Waiting| t.id == *id && t.submitter == *sender && t.next > 0;
+        let task = self.tasks.iter_mut().find(mine).ok_or(Refused)?;
+        let escrow = std::mem::take(&mut task.escrow);
+        task.next = 0;
+        self.purses.entry(*sender).or_default().balance += escrow;
+        Ok(())
+    }
+
+    /// True when a task has workers now.
+    pub fn is_drawn(&self, id: &[u8; 32]) -> bool {
+        self.tasks.iter().any(|t| t.id == *id && t.drawn && t.next > 0)
+    }
+
+    fn submit(&mut self, sender: &[u8; 32], first: u64, list: &[TaskSpec]) -> Result<(), Refused> {
         if !(1..=256).contains(&list.len()) {
             return Err(Refused);
         }
-        for spec in list {
+        for (number, spec) in (first..).zip(list) {
             let fits = spec.params.0.len() <= 1024
                 && spec.input_len <= 16 << 20
                 && spec.cost_limit <= 1 << 40
@@ -232,6 +251,7 @@ impl Reference {
             self.take(sender, escrow + fee)?;
             self.burned += fee;
             self.tasks.push(Waiting {
+                id: sha3(&[sender, &number.to_be_bytes()]),
                 submitter: *sender,
                 directed: spec.directed.map(|node| node.0),
                 needs: spec.needs.map(|needs| needs.0),

@@ -15,7 +15,7 @@ use anthill_node::programs::{
     MAX_TEXTS, Models, decode_output, embed_input, embed_params, foretell, sandbox,
 };
 use anthill_sandbox::codec;
-use anthill_sandbox::{Outcome, Sandbox, SandboxError};
+use anthill_sandbox::{Outcome, Sandbox, SandboxError, Step};
 use anthill_types::task::program;
 use anthill_types::{Cid, Digest};
 use anthill_vector::{Index, Metric, Params};
@@ -112,7 +112,7 @@ fn other(kind: u8, input: &mut Input<'_>) {
     let first = outcome(&program, &params, &body, limit);
     assert_eq!(first, outcome(&program, &params, &body, limit), "two runs differ");
     readers(&params, &body);
-    let Ok(Outcome { result: Ok(bytes), cost }) = first else { return };
+    let Ok(Outcome { result: Ok(bytes), cost, .. }) = first else { return };
     assert!(cost <= limit, "a task costs {cost}, more than the foretold {limit}");
     readers(&params, &bytes);
     if which == 0 {
@@ -165,8 +165,10 @@ fn flow(input: &mut Input<'_>, stage: Stage) -> Vec<u8> {
 fn outcome(program: &Cid, params: &[u8], body: &[u8], limit: u64) -> Result<Outcome, SandboxError> {
     let mut instance = world().sandbox.start(program, params, body, limit)?;
     for _ in 0..=MAX_TEXTS {
-        if let Some(outcome) = instance.step() {
-            return Ok(outcome);
+        match instance.step() {
+            Step::Done(outcome) => return Ok(outcome),
+            Step::More => {}
+            Step::Stopped => unreachable!("nobody stops it"),
         }
     }
     panic!("a task takes more than {MAX_TEXTS} steps");

@@ -55,8 +55,14 @@ fn turn(town: &mut Town, input: &mut Input<'_>) {
             if tasks.is_empty() {
                 return;
             }
-            let task_id = tasks[input.below(tasks.len())].id;
-            let signed = town.by(who, Body::Challenge { task_id });
+            let task = &tasks[input.below(tasks.len())];
+            let task_id = task.id;
+            let own = (0..4).find(|i| town.people[*i].id() == task.submitter);
+            let signed = if input.flag() {
+                town.by(own.unwrap_or(who), Body::CancelTask { task_id })
+            } else {
+                town.by(who, Body::Challenge { task_id })
+            };
             town.step(vec![signed]);
         }
         6 => {

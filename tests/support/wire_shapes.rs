@@ -149,7 +149,7 @@ pub fn bodies() -> Vec<Shape> {
     ]);
     let commit = fields(vec![id("task id"), u32(), digest()]);
     let reveal = fields(vec![receipt(), digest()]);
-    let verdict = fields(vec![id("task id"), u32(), Shape::Cid, u64()]);
+    let verdict = fields(vec![id("task id"), u32(), result()]);
     let all = [
         vec![id("account id"), amount()],
         vec![amount()],
@@ -294,7 +294,7 @@ pub fn node_record() -> Shape {
 }
 
 pub fn result() -> Shape {
-    fields(vec![Shape::Cid, u64()])
+    fields(vec![Shape::Cid, u64(), digest()])
 }
 
 pub fn phases() -> Vec<Shape> {
@@ -307,8 +307,9 @@ pub fn phases() -> Vec<Shape> {
         vec![result(), u64(), Shape::Bool, u64()],
         vec![result(), u64()],
         vec![u64()],
+        vec![u64()],
     ];
-    let phase = |(number, fields)| Shape::Variant(6, number as u64, fields);
+    let phase = |(number, fields)| Shape::Variant(7, number as u64, fields);
     all.into_iter().enumerate().map(phase).collect()
 }
 

@@ -4,6 +4,7 @@
 
 mod distill;
 mod fuzz;
+mod guests;
 mod kill;
 mod loc;
 mod neon;
@@ -24,6 +25,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   soak      real nodes under steady work: --hours N or --minutes N
   tidy      layers, lengths, words, licences
   wasm      build the browser parts and run them in Node, wasmtime and Chromium against the native results
+  guests    build the example guests and compare them with the stored ones (--write stores them)
   neon      run the kernels on an emulated ARM processor against the pinned results
   loc       lines of code per part
   distill   make (or --evaluate) the embedded model";
@@ -44,6 +46,7 @@ fn main() -> std::process::ExitCode {
         Some("kill") => kill::run(&root, &args[1..]),
         Some("tidy") => tidy::run(&root),
         Some("wasm") => wasm::run(&root, wasm::minilm(&root).as_deref()),
+        Some("guests") => guests::run(&root, args.get(1).map(String::as_str) == Some("--write")),
         Some("neon") => neon::run(&root),
         Some("loc") => loc::run(&root),
         Some("distill") => distill::run(&args[1..]),

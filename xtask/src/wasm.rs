@@ -42,7 +42,8 @@ pub fn run(root: &Path, minilm: Option<&Path>) -> Result<(), String> {
     let plain = build(root, PACKAGE, "anthill_wasm_check.wasm", "target/wasm", "")?;
     let few = [question("kernels", vec![KERNELS]), embeddings(root)?];
     compare(root, ENGINES[0], &plain, &few, "without SIMD")?;
-    light(root)
+    light(root)?;
+    crate::guests::run(root, false)
 }
 
 /// The full encoder's folder: the one that is named, or the one that the tests fetched.

@@ -39,7 +39,7 @@ pub struct Settings {
     /// Address of the API and the dashboard [setting: http].
     #[arg(long)]
     pub http: Option<String>,
-    /// Tasks run at once; 0 = one for each core [setting: virtual_nodes].
+    /// Tasks run at once; 0 = the autoscaler decides [setting: virtual_nodes].
     #[arg(long)]
     pub virtual_nodes: Option<String>,
     /// Share of each virtual node's time, percent [setting: cpu].
@@ -48,6 +48,24 @@ pub struct Settings {
     /// What is logged: error, warn, info, debug, trace, or a filter [setting: log].
     #[arg(long)]
     pub log: Option<String>,
+    /// Address that serves metrics and probes without a token, or off [setting: metrics].
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_addr: Option<String>,
+    /// Seconds that SIGTERM gives to begun tasks; 0 = end at once [setting: drain].
+    #[arg(long, value_name = "SECONDS")]
+    pub drain: Option<String>,
+    /// Names with ports at which replicas of a cluster find each other [setting: cluster].
+    #[arg(long, value_name = "NAME:PORT")]
+    pub cluster: Option<String>,
+    /// File with the secret that lets replicas in [setting: cluster_secret].
+    #[arg(long, value_name = "FILE")]
+    pub cluster_secret_file: Option<String>,
+    /// Where this replica answers the others [setting: cluster_listen].
+    #[arg(long, value_name = "ADDRESS")]
+    pub cluster_listen: Option<String>,
+    /// Name of this replica, such as anthill-0 [setting: cluster_pod].
+    #[arg(long, value_name = "NAME")]
+    pub cluster_pod: Option<String>,
     /// Misbehave on purpose, to see what the others do about it: `wrong-results`.
     #[arg(long, hide = true)]
     pub fault: Option<String>,
@@ -65,6 +83,12 @@ impl Settings {
             ("virtual_nodes", &self.virtual_nodes),
             ("cpu", &self.cpu),
             ("log", &self.log),
+            ("metrics", &self.metrics_addr),
+            ("drain", &self.drain),
+            ("cluster", &self.cluster),
+            ("cluster_secret", &self.cluster_secret_file),
+            ("cluster_listen", &self.cluster_listen),
+            ("cluster_pod", &self.cluster_pod),
         ];
         all.into_iter().filter_map(|(name, value)| value.clone().map(|v| (name, v))).collect()
     }
@@ -176,6 +200,16 @@ pub enum Command {
         #[arg(long, global = true)]
         wait: bool,
     },
+    /// Tasks that this node submitted or was drawn for: table, explanation, cancellation, submission.
+    #[command(
+        after_help = "Examples:\n  anthill task\n  anthill task why ID\n  anthill task cancel ID\n  anthill task submit --program anthill/program/noop/1 --input notes.txt --shards 4"
+    )]
+    Task(crate::args_task::TaskArgs),
+    /// The virtual nodes of this node: table, suspend, resume, move, flow records, controller.
+    #[command(
+        after_help = "Examples:\n  anthill vn\n  anthill vn move 3\n  anthill vn flows\n  anthill vn control --inject-anoms 5"
+    )]
+    Vn(crate::args_vn::VnArgs),
     /// A closed epoch: node, tasks, E Q I T, score, credits, leaf.
     #[command(after_help = "Example:\n  anthill epoch 3")]
     Epoch {
@@ -269,6 +303,13 @@ pub enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Leave in good order: take no new work, end and reveal what is begun, then end the node.
+    #[command(after_help = "Example:\n  anthill drain --timeout 120")]
+    Drain {
+        /// Seconds after which the node ends even when something is open.
+        #[arg(long, default_value_t = 120)]
+        timeout: u64,
+    },
     /// Stop taking work.
     #[command(after_help = "Example:\n  anthill pause")]
     Pause,
@@ -344,6 +385,11 @@ pub enum Command {
         after_help = "Examples:\n  anthill generate --prompt \"A node \" --tokens 80\n  anthill generate --prompt \"A node \" --tokens 4 --shards 2 --mesh --json"
     )]
     Generate(crate::args_work::GenerateArgs),
+    /// Run a WebAssembly module here, metered and sandboxed as the network's nodes run it.
+    #[command(
+        after_help = "Examples:\n  anthill run crates/sandbox/guests/wordcount.wasm --input notes.txt --args 20\n  anthill run crates/sandbox/guests/pi.wasm --args \"42 0 1000000\" --json\n\ndocs/SANDBOX.md says what a module may do, and what it costs."
+    )]
+    Run(crate::args_work::RunArgs),
     /// Compress a file (Zstandard).
     #[command(after_help = "Example:\n  anthill compress notes.txt -o notes.zst")]
     Compress(crate::args_work::FileArgs),
@@ -406,6 +452,22 @@ pub enum Command {
         after_help = "Examples:\n  anthill demo\n  anthill demo --exit --path ./notes\n  anthill demo --nodes 6 --liars 2 --exit"
     )]
     Demo(DemoArgs),
+    /// The controller by itself: run its loop on recorded or measured features, train its risk model.
+    #[command(
+        after_help = "Examples:\n  anthill controller run --beats 10 --json\n  anthill controller run --telemetry features.jsonl --clock fixed --audit log.jsonl\n  anthill controller train samples.jsonl --out model.json\n\ndocs/CONTROLLER.md explains the loop; docs/spec/controller.md defines it."
+    )]
+    Controller {
+        #[command(subcommand)]
+        what: crate::args_controller::ControllerCommand,
+    },
+    /// Check or sum up an audit log of the controller.
+    #[command(
+        after_help = "Examples:\n  anthill audit-log verify log.jsonl\n  anthill audit-log manifest log.jsonl --json"
+    )]
+    AuditLog {
+        #[command(subcommand)]
+        what: crate::args_controller::AuditLogCommand,
+    },
     /// Write shell completions or the man page.
     #[command(
         after_help = "Examples:\n  anthill complete bash > /etc/bash_completion.d/anthill\n  anthill complete man > anthill.1"

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anthill_sandbox::wasm::ModuleParams;
 use clap::{Args, Subcommand};
 
 /// Texts into categories.
@@ -22,6 +23,28 @@ pub struct MatchArgs {
     /// Have the network's nodes do it as a task.
     #[arg(long)]
     pub mesh: bool,
+}
+
+/// A WebAssembly module on this machine.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The module: a .wasm file.
+    pub module: PathBuf,
+    /// The file that the module reads; none is an empty input.
+    #[arg(long)]
+    pub input: Option<PathBuf>,
+    /// Arguments for the module: text, or hexadecimal after `0x`.
+    #[arg(long, default_value = "")]
+    pub args: String,
+    /// The most reference cost that the run may have.
+    #[arg(long, default_value_t = 50_000_000)]
+    pub fuel: u64,
+    /// Size of each step: the argument of every call of the module's `step`.
+    #[arg(long, default_value_t = ModuleParams::STEPS)]
+    pub steps: u32,
+    /// Write the output here instead of standard output.
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
 }
 
 /// A file into another.

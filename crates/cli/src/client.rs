@@ -17,6 +17,9 @@ pub struct RunFile {
     pub pid: u32,
     /// Node key.
     pub node: String,
+    /// Address of the open metrics, when there is one.
+    #[serde(default)]
+    pub metrics: Option<String>,
 }
 
 /// Name of the run file.
@@ -96,6 +99,32 @@ impl Client {
         let request = request.header("authorization", format!("Bearer {}", self.token));
         let bytes = self.read(request.send_json(body))?;
         self.decode(&bytes)
+    }
+
+    /// POST of bytes, decoded from JSON.
+    ///
+    /// # Errors
+    /// The node does not answer, or says no.
+    pub fn post_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        kind: &str,
+        body: &[u8],
+    ) -> Result<T, CliError> {
+        let request = self.agent.post(format!("{}{path}", self.base)).header("content-type", kind);
+        let request = request.header("authorization", format!("Bearer {}", self.token));
+        let bytes = self.read(request.send(body))?;
+        self.decode(&bytes)
+    }
+
+    /// DELETE, decoded from JSON.
+    ///
+    /// # Errors
+    /// The node does not answer, or says no.
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        let request = self.agent.delete(format!("{}{path}", self.base));
+        let response = request.header("authorization", format!("Bearer {}", self.token)).call();
+        self.decode(&self.read(response)?)
     }
 
     fn unreachable(&self, reason: impl ToString) -> CliError {

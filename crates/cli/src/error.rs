@@ -95,9 +95,35 @@ pub enum CliError {
     /// A view of a graph.
     #[error(transparent)]
     View(#[from] anthill_focus::operators::OperatorError),
+    /// A WebAssembly module that is refused.
+    #[error(transparent)]
+    Module(#[from] anthill_sandbox::ModuleError),
+    /// A module's run that ended with a fault.
+    #[error("module {module} ended with {fault} at cost {cost} of at most {limit}{}", hint(.fault))]
+    Fault {
+        /// The module's content id.
+        module: anthill_types::Cid,
+        /// Name of the fault.
+        fault: &'static str,
+        /// Cost until then.
+        cost: u64,
+        /// The most that it could be.
+        limit: u64,
+    },
     /// Something that must hold does not.
     #[error("{0}")]
     Failed(String),
+}
+
+/// What to do about a fault.
+fn hint(fault: &str) -> &'static str {
+    match fault {
+        "cost_limit" => ": give it more with --fuel",
+        "bad_input" => ": parameters hold at most 1,024 bytes, an input at most 16 MiB",
+        "output_limit" => ": an output holds at most 16 MiB, split the task",
+        "gave_up" => ": its log says why, if it says anything",
+        _ => "",
+    }
 }
 
 impl CliError {

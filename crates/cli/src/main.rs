@@ -4,10 +4,13 @@
 
 mod args;
 mod args_chain;
+mod args_controller;
 mod args_embed;
 mod args_focus;
+mod args_task;
 mod args_tx;
 mod args_vector;
+mod args_vn;
 mod args_work;
 mod client;
 mod commands;

@@ -57,21 +57,25 @@ impl Duties {
         }
     }
 
-    /// Notes where a task stands now.
-    pub(crate) fn observe(&mut self, task: TaskRecord) {
+    /// Notes where a task stands now; true when it is closed while it runs here, so that its run is of no
+    /// use to anybody. While it is open, a run goes on even if this node owes nothing at the moment: a worker
+    /// that was late may be drawn again, and needs its result then.
+    #[must_use]
+    pub(crate) fn observe(&mut self, task: TaskRecord) -> bool {
         if self.step(&task).is_some() {
             self.tasks.insert(task.id, task);
-            return;
+            return false;
         }
         self.tasks.remove(&task.id);
         self.sent.retain(|(id, _), _| *id != task.id);
         let closed = matches!(
             task.phase,
-            Phase::Provisional { .. } | Phase::Final { .. } | Phase::Refunded { .. }
+            Phase::Provisional { .. }
+                | Phase::Final { .. }
+                | Phase::Refunded { .. }
+                | Phase::Cancelled { .. }
         );
-        if closed {
-            self.work.remove(&task.id);
-        }
+        closed && matches!(self.work.remove(&task.id), Some(Work::Running))
     }
 
     /// What this node owes a task, if anything.
@@ -154,8 +158,7 @@ impl Duties {
                     reveals.push(reveal);
                 }
                 Step::Verdict(round) if verdicts.len() < MAX_BATCH => {
-                    let TaskResult { output, cost } = *result;
-                    verdicts.push(Verdict { task_id: *id, round, output, cost });
+                    verdicts.push(Verdict { task_id: *id, round, result: *result });
                 }
                 _ => continue,
             }
@@ -180,7 +183,7 @@ impl Duties {
             params: task.spec.params_cid(),
             output: result.output,
             cost: result.cost,
-            steps: Receipt::single_step(&result.output),
+            steps: result.steps,
         };
         Some(Reveal { receipt, nonce: self.nonce(&task.id, attempt) })
     }
@@ -212,5 +215,98 @@ impl Engine {
                 tracing::warn!(%error, "a duty must wait");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anthill_types::state::Replica;
+    use anthill_types::{Amount, Bytes, Cid, TaskSpec, state::Terms};
+
+    use super::*;
+
+    const NODE: NodeKey = NodeKey([1; 32]);
+
+    fn duties() -> Duties {
+        Duties {
+            node: NODE,
+            validator: ValidatorKey([2; 32]),
+            secret: [3; 32],
+            tasks: BTreeMap::new(),
+            work: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    /// A task for which this node was drawn in its first assignment.
+    fn task(phase: Phase) -> TaskRecord {
+        let spec = TaskSpec {
+            program: Cid::of(b"p"),
+            params: Bytes(vec![]),
+            input: Cid::of(b""),
+            input_len: 0,
+            cost_limit: 9,
+            max_replicas: 2,
+            directed: None,
+            needs: None,
+            deadline_blocks: 9,
+        };
+        let replica = Replica {
+            node: NODE,
+            account: AccountId([4; 32]),
+            attempt: 1,
+            proven: true,
+            commitment: None,
+            result: None,
+            failed: false,
+        };
+        TaskRecord {
+            id: TaskId([5; 32]),
+            submitter: AccountId([6; 32]),
+            spec,
+            submitted_at: 1,
+            escrow: Amount::ZERO,
+            replicas: vec![replica],
+            phase,
+            terms: Terms { unit_price: 1, worker_share: 1 },
+            deposit: Amount::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_run_is_stopped_once_its_task_is_closed_and_not_before() {
+        let assigned =
+            |attempt| Phase::Assigned { attempt, assigned_at: 2, commit_by: 3, reveal_by: 0 };
+        let result = TaskResult { output: Cid::of(b"o"), cost: 1, steps: Digest([7; 32]) };
+        let closed = [
+            Phase::Provisional { result, epoch: 1, checked: true, until: 2 },
+            Phase::Final { result, height: 4 },
+            Phase::Refunded { height: 4 },
+            Phase::Cancelled { height: 4 },
+        ];
+        for end in closed {
+            let mut duties = duties();
+            assert!(!duties.observe(task(end.clone())), "nothing runs");
+            assert!(!duties.observe(task(assigned(1))));
+            assert_eq!(duties.start_work(2).len(), 1);
+            // It was too late, and may be drawn once more: then it needs its result.
+            for open in [Phase::Queued { attempt: 2 }, assigned(2)] {
+                assert!(!duties.observe(task(open)));
+                assert!(duties.tasks.is_empty());
+            }
+            assert!(!duties.observe(task(assigned(1))));
+            assert_eq!(duties.start_work(3).len(), 0, "it runs on");
+            assert!(duties.observe(task(end.clone())), "{end:?}");
+            assert!(!duties.observe(task(end)), "once");
+            // What was on its way when it was stopped is forgotten.
+            duties.worked(&TaskId([5; 32]), Ok(result), 4);
+            assert!(duties.work.is_empty());
+        }
+        // What is done needs no stop.
+        let mut duties = duties();
+        assert!(!duties.observe(task(assigned(1))));
+        duties.start_work(2);
+        duties.worked(&TaskId([5; 32]), Ok(result), 2);
+        assert!(!duties.observe(task(Phase::Cancelled { height: 4 })));
     }
 }

@@ -66,6 +66,9 @@ pub enum Effect {
     },
     /// Run a task on a virtual node and give [`Input::Worked`].
     Work(Box<TaskRecord>),
+    /// Stop running a task: it was cancelled, refunded or settled, so that nobody will ask for the result. An
+    /// [`Input::Worked`] that is on its way is no harm.
+    Stop(TaskId),
     /// From now on these may read the task's blobs here.
     Permit {
         /// The task.
@@ -84,6 +87,8 @@ pub enum Effect {
     Adopted(Box<Block>),
     /// A validator signed two statements that exclude each other.
     Evidence(Box<Evidence>),
+    /// A peer sent a frame that is none.
+    Malformed(PeerId),
 }
 
 /// Who may read a task's blobs.

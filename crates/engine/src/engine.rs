@@ -254,6 +254,8 @@ impl Engine {
             Request::Part { height, depth, prefix } => {
                 self.part(*height, *depth, *prefix)?.to_bytes()
             }
+            // The shell's; a state machine without virtual nodes has no answer.
+            Request::VirtualNode(_) => Vec::new(),
         })
     }
 
@@ -465,7 +467,10 @@ impl Engine {
     fn watch_task(&mut self, task: TaskRecord) -> Result<(), EngineError> {
         let readers = self.readers(&task)?;
         self.emit(Effect::Permit { task: Box::new(task.clone()), readers });
-        self.duties.observe(task);
+        let id = task.id;
+        if self.duties.observe(task) {
+            self.emit(Effect::Stop(id));
+        }
         Ok(())
     }
 

@@ -14,7 +14,8 @@ pub struct Signers {
     pub validator: KeyPair,
     /// Seed of the beacon chains.
     pub beacon: [u8; 32],
-    /// Secret from which the nonces of commitments come.
+    /// Secret from which the nonces of commitments come: the seed of the node's key, which its transport
+    /// needs too.
     pub secret: [u8; 32],
 }
 

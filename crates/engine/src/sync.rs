@@ -79,6 +79,9 @@ impl Engine {
             Ok(frame) => self.on_frame(from, frame),
             Err(error) => {
                 tracing::warn!(peer = %NodeKey(from).short(), %error, "a frame was refused");
+                let other = self.sync.heights.keys().find(|peer| **peer != from).copied();
+                let blamed = other.filter(|_| anthill_types::planted!(BlameAnother));
+                self.emit(Effect::Malformed(blamed.unwrap_or(from)));
                 Ok(())
             }
         }

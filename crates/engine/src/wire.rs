@@ -57,6 +57,10 @@ pub enum Request {
         #[n(2)]
         prefix: Digest,
     },
+    /// About a virtual node that moves (`anthill_scheduler::vnode::migration::Message`): the protocol
+    /// of the shell, which answers it; nothing of it enters agreement.
+    #[n(3)]
+    VirtualNode(#[n(0)] Bytes),
 }
 
 /// The answer to [`Request::Snapshot`].
@@ -139,12 +143,30 @@ pub struct PeerAddress {
     pub addresses: Vec<String>,
 }
 
+/// How much work a node could take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(array)]
+pub struct PeerLoad {
+    /// Quota of one of its virtual nodes, nano.
+    #[n(0)]
+    pub quota: u64,
+    /// Tasks that wait there.
+    #[n(1)]
+    pub waiting: u64,
+    /// Its virtual nodes.
+    #[n(2)]
+    pub virtual_nodes: u64,
+}
+
 /// An announcement to all nodes.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Announcement {
     /// "I can be reached here."
     #[n(0)]
     Address(#[n(0)] PeerAddress),
+    /// "So much is free here" (seed 0, section 7).
+    #[n(1)]
+    Load(#[n(0)] PeerLoad),
 }
 
 /// A newcomer's request.
@@ -177,7 +199,7 @@ pub enum JoinReply {
 
 wire! {
     Frame = "frame";
-    Request = "request", max 256;
+    Request = "request", max 4096;
     Blocks = "blocks", max 32 * 1024 * 1024;
     Offer = "snapshot offer", max 32 * 1024 * 1024;
     SnapshotPart = "snapshot part", max 32 * 1024 * 1024;

@@ -39,14 +39,16 @@ fn every_bad_input_of_every_message_meets_its_error() {
     let row = block.clone();
     let welcome = Shape::Variant(2, 0, vec![genesis(), list(vec![address()])]);
     tried.extend([
-        check::<Request>(&Shape::Variant(3, 0, vec![u64(), u64()])),
-        check::<Request>(&Shape::Variant(3, 1, vec![u64()])),
-        check::<Request>(&Shape::Variant(3, 2, vec![u64(), u64(), id("digest")])),
+        check::<Request>(&Shape::Variant(4, 0, vec![u64(), u64()])),
+        check::<Request>(&Shape::Variant(4, 1, vec![u64()])),
+        check::<Request>(&Shape::Variant(4, 2, vec![u64(), u64(), id("digest")])),
+        check::<Request>(&Shape::Variant(4, 3, vec![Shape::Blob])),
         check::<Blocks>(&fields(vec![list(vec![block.clone(), block.clone()])])),
         check::<Offer>(&Shape::Variant(3, 2, vec![block, list(vec![handover()])])),
         check::<SnapshotPart>(&Shape::Variant(3, 1, vec![list(vec![id("digest"); 2])])),
         check::<SnapshotPart>(&Shape::Variant(3, 2, vec![list(vec![row.clone(), row])])),
-        check::<Announcement>(&Shape::Variant(1, 0, vec![address()])),
+        check::<Announcement>(&Shape::Variant(2, 0, vec![address()])),
+        check::<Announcement>(&Shape::Variant(2, 1, vec![fields(vec![u64(), u64(), u64()])])),
         check::<JoinRequest>(&fields(vec![admit()])),
         check::<JoinReply>(&welcome),
         check::<JoinReply>(&Shape::Variant(2, 1, vec![Shape::Text("the ticket was used")])),

@@ -22,6 +22,11 @@ pub enum IdentityError {
         /// What is wrong.
         detail: &'static str,
     },
+    /// A cluster's secret that can be guessed.
+    #[error(
+        "a cluster's secret has at least 16 bytes, this one {0}: write 32 random bytes as text into its file"
+    )]
+    ShortSecret(usize),
     /// No password was given.
     #[error("the password is empty; choose one")]
     EmptyPassword,

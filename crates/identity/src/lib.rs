@@ -16,6 +16,7 @@ mod ids;
 mod keys;
 mod recent;
 mod seal;
+mod secret;
 mod text;
 
 pub use backup::{Cost, MAX_BACKUP_BYTES, MAX_SECRET_BYTES, back_up, restore};
@@ -24,6 +25,7 @@ pub use error::IdentityError;
 pub use ids::{GenesisKey, PiKey, SessionKeyId};
 pub use keys::{KeyPair, PublicKey, Signature, signed_bytes, verify, verify_bytes};
 pub use seal::{MAX_SEALED_BYTES, SEAL_OVERHEAD, SealKey, SealPublicKey, open, seal, seal_key_of};
+pub use secret::{ClusterSecret, Exchange, MIN_CLUSTER_SECRET};
 pub use zeroize::Zeroizing;
 
 /// A source of random bytes; it must fill the whole slice.

@@ -7,6 +7,7 @@
 //! Quantised rows are *codes*: signed 8-bit values stored plus 128, so that the processor's
 //! unsigned-by-signed products apply.
 
+#[cfg(target_arch = "x86_64")]
 use crate::Backend;
 use crate::dispatch::dispatch;
 use crate::lanes::prefetch_line;

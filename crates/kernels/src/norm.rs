@@ -16,15 +16,19 @@ dispatch! {
     fn affine(row: &mut [f32], mean: f32, scale: f32, weight: &[f32], bias: &[f32]) = affine_body
 }
 
+/// Shortest length that can be divided by: the squares of a shorter vector's values lose bits, and the
+/// quotient would not have length 1.
+const SHORTEST: f32 = 1.0 / (1u64 << 50) as f32;
+
 /// Divides a vector by its Euclidean length and returns that length.
 ///
 /// # Errors
 /// [`KernelError::NotFinite`] for a NaN or an infinity, [`KernelError::NoDirection`] when the
-/// length is zero, denormal or overflows.
+/// length is below 2^-50 or overflows.
 pub fn normalize(values: &mut [f32]) -> Result<f32, KernelError> {
     check_finite(values)?;
     let norm = l2_norm(values);
-    if !norm.is_normal() {
+    if !norm.is_finite() || norm < SHORTEST {
         return Err(KernelError::NoDirection { norm });
     }
     for value in values.iter_mut() {

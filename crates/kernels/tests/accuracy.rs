@@ -69,6 +69,8 @@ fn edges_refuse_what_is_not_finite_or_misshapen() {
     assert!(matches!(normalize(&mut [0.0; 4]), Err(KernelError::NoDirection { .. })));
     assert!(matches!(normalize(&mut [f32::INFINITY]), Err(KernelError::NotFinite { .. })));
     assert!(matches!(normalize(&mut [f32::MAX; 4]), Err(KernelError::NoDirection { .. })));
+    // Its squares are denormal.
+    assert!(matches!(normalize(&mut [3e-20; 4]), Err(KernelError::NoDirection { .. })));
     let b = PackedMatrix::from_rows(&[1.0; 6], 2, 3).unwrap();
     assert!(gemm(&[1.0; 4], &b, &[], &mut [0.0; 5]).is_err());
     assert!(gemm(&[1.0; 3], &b, &[], &mut [0.0; 6]).is_err());

@@ -96,10 +96,10 @@ pub fn vote(
     }
     let seat = committee.iter_mut().find(|v| v.validator == *validator);
     let seat = seat.ok_or(refuse("the sender is not in its committee"))?;
-    if seat.result.is_some() || verdict.cost > task.spec.cost_limit {
+    if seat.result.is_some() || verdict.result.cost > task.spec.cost_limit {
         return Err(refuse("the sender has voted already, or the cost is above the limit"));
     }
-    seat.result = Some(TaskResult { output: verdict.output, cost: verdict.cost });
+    seat.result = Some(verdict.result);
     if let Some(result) = tally(committee) {
         decide(state, &mut task, result)?;
     } else if is_split(committee) {

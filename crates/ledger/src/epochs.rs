@@ -77,6 +77,24 @@ fn poei_params(params: &ChainParams) -> Params {
     }
 }
 
+/// What the participants' rows would be if the running epoch ended with this state: E, Q, I, T and
+/// the score so far. Nothing of it counts before the epoch is closed.
+///
+/// # Errors
+/// The state cannot be read or scored.
+pub fn provisional(
+    state: &State<'_>,
+    store: &dyn Store,
+) -> Result<Vec<anthill_poei::Row>, LedgerError> {
+    let (chain, params, nodes) = (state.chain(), state.params()?, state.nodes()?);
+    let (parents, impact) = (parents(&nodes), impact::by_account(store)?);
+    let records: Vec<Record> =
+        nodes.iter().map(|n| record(n, &parents, &impact, chain.time_ms / 1000)).collect();
+    let scored = score_epoch(chain.epoch, &chain.tlr.0, &records, &poei_params(&params));
+    let failed = |e: PoeiError| LedgerError::Epoch { epoch: chain.epoch, reason: e.to_string() };
+    Ok(scored.map_err(failed)?.rows)
+}
+
 fn close(
     state: &mut State<'_>,
     params: &ChainParams,

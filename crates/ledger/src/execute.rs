@@ -198,6 +198,7 @@ pub fn apply(
         Body::Admit(join) => nodes::admit(state, genesis, sender, join),
         Body::Offer { units, capabilities } => nodes::offer(state, sender, *units, capabilities),
         Body::SubmitTasks(specs) => tasks::submit(state, sender, transaction.sequence, specs),
+        Body::CancelTask { task_id } => tasks::cancel(state, sender, task_id),
         Body::Challenge { task_id } => doubt::challenge(state, sender, task_id),
         _ => dispatch::apply(state, genesis, transaction),
     }
@@ -294,7 +295,7 @@ fn run_agenda(state: &mut State<'_>) -> Result<(), LedgerError> {
         let before = task.clone();
         let deadline = task.submitted_at + u64::from(task.spec.deadline_blocks);
         match task.phase {
-            Phase::Final { .. } | Phase::Refunded { .. } => {}
+            Phase::Final { .. } | Phase::Refunded { .. } | Phase::Cancelled { .. } => {}
             Phase::Provisional { .. } => settle::maybe_audit(state, &mut task)?,
             // Its rounds bound a doubt; the deadline must not help a liar, nor a late challenger.
             Phase::Doubted { .. } => doubt::advance(state, &mut task)?,

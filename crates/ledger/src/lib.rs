@@ -12,6 +12,8 @@
 //! - upon *doubt*: a committee drawn two blocks later re-executes; two thirds decide; whoever
 //!   signed another result is slashed;
 //! - upon *acceptance without a second operator*: the beacon two blocks later may draw an audit;
+//! - upon *CancelTask* before any commitment: workers that were drawn get half a price, and the rest
+//!   of the escrow returns;
 //! - upon *the end of the challenge window*: workers are paid and the rest of the escrow returns.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]

@@ -135,6 +135,29 @@ fn finalise(state: &mut State<'_>, task: &mut TaskRecord) -> Result<(), LedgerEr
     Ok(())
 }
 
+/// Ends a task for its submitter: each drawn worker gets half a price, the rest goes back. Nothing
+/// was checked, so nothing counts for anybody's score.
+pub fn call_off(
+    state: &mut State<'_>,
+    task: &mut TaskRecord,
+    drawn: &[NodeKey],
+) -> Result<(), LedgerError> {
+    let limit = task.spec.cost_limit;
+    let (price, share) = (task.terms.cancel_price(limit), task.terms.cancel_pay(limit));
+    for key in drawn {
+        let Some(mut node) = state.node(key)? else { continue };
+        task.escrow = task.escrow.checked_sub(price).ok_or(LedgerError::Overflow("escrow"))?;
+        if share > Amount::ZERO {
+            bank::pay(state, &mut node, share, PaymentReason::Task { task: task.id })?;
+        }
+        bank::burn(state, price.checked_sub(share).unwrap_or_default())?;
+        state.put_node(&node)?;
+    }
+    return_escrow(state, task)?;
+    task.phase = Phase::Cancelled { height: state.height() };
+    Ok(())
+}
+
 /// Gives a task up: the whole escrow goes back.
 pub fn refund(state: &mut State<'_>, task: &mut TaskRecord) -> Result<(), LedgerError> {
     return_escrow(state, task)?;

@@ -1,9 +1,11 @@
 //! Tasks: submission with escrow, the draw of workers, commitments and reveals.
 
 use anthill_scheduler::{DRAW_DELAY, draw_workers};
-use anthill_types::state::{DoubtReason, NodeRecord, Phase, Replica, TaskRecord, TaskResult};
+use anthill_types::state::{DoubtReason, NodeRecord, Phase, Replica, TaskRecord};
 use anthill_types::task::{self, MAX_BATCH, MAX_INPUT, MAX_PARAMS};
-use anthill_types::{AccountId, Amount, ChainParams, Commit, NodeKey, Reveal, TaskSpec, keys};
+use anthill_types::{
+    AccountId, Amount, ChainParams, Commit, NodeKey, Reveal, TaskId, TaskSpec, keys,
+};
 use anthill_verify::{Judgement, exposure_limit, judge, replicas_wanted};
 
 use crate::error::{LedgerError, TransactionError};
@@ -77,6 +79,34 @@ pub fn submit(
         state.wake(height + u64::from(spec.deadline_blocks), &id);
     }
     Ok(())
+}
+
+/// Takes a task back for its submitter while no worker of the running assignment has committed.
+pub fn cancel(
+    state: &mut State<'_>,
+    sender: &AccountId,
+    id: &TaskId,
+) -> Result<(), TransactionError> {
+    let mut task = state.task(id)?.ok_or(TransactionError::NoTask(*id))?;
+    let refuse = |reason| TransactionError::Task { task: *id, reason };
+    if task.submitter != *sender {
+        return Err(refuse("only its submitter may cancel it"));
+    }
+    let drawn = match task.phase {
+        Phase::Queued { .. } => Vec::new(),
+        Phase::Assigned { attempt, .. } => {
+            if active(&task, attempt).any(|r| r.commitment.is_some()) {
+                return Err(refuse("a worker has committed to its result: it can end only now"));
+            }
+            forget_deadlines(state, &task);
+            active(&task, attempt).map(|r| r.node).collect()
+        }
+        _ => return Err(refuse("it is computed, or given up: there is nothing left to cancel")),
+    };
+    let deadline = task.submitted_at + u64::from(task.spec.deadline_blocks);
+    state.delete(&keys::agenda(deadline, id));
+    settle::call_off(state, &mut task, &drawn)?;
+    Ok(state.put_task(&task)?)
 }
 
 /// Draws the workers of a queued task with the beacon of this block.
@@ -209,8 +239,7 @@ pub fn reveal(
         && receipt.program == spec.program
         && receipt.input == spec.input
         && receipt.params == spec.params_cid()
-        && receipt.cost <= spec.cost_limit
-        && receipt.steps == anthill_types::Receipt::single_step(&receipt.output);
+        && receipt.cost <= spec.cost_limit;
     if !fits {
         return Err(refuse("the receipt does not fit the assignment"));
     }
@@ -219,7 +248,7 @@ pub fn reveal(
     if replica.result.is_some() || replica.commitment != Some(opened) {
         return Err(refuse("the reveal does not open the sender's commitment"));
     }
-    replica.result = Some(TaskResult { output: receipt.output, cost: receipt.cost });
+    replica.result = Some(receipt.result());
     if active(&task, attempt).all(|r| r.result.is_some()) {
         judge_attempt(state, &mut task, attempt)?;
     }

@@ -7,7 +7,7 @@ use anthill_ledger::{LedgerError, TransactionError};
 use anthill_store::{Batch, Store};
 use anthill_types::state::{EpochRecord, Payment, PaymentReason, Phase, Supply};
 use anthill_types::*;
-use common::{Person, Town, beacon, genesis, params};
+use common::{Person, STEPS_ALONE, Town, beacon, genesis, params};
 
 fn epoch(town: &Town, n: u64) -> Option<EpochRecord> {
     town.ledger.state().unwrap().get(&keys::epoch(n)).unwrap()
@@ -61,8 +61,15 @@ fn a_task_is_drawn_run_rechecked_paid_and_scored() {
 
 #[test]
 fn a_liar_is_caught_slashed_rested_and_earns_nothing() {
+    // A wrong output; and the right one at the right cost, by steps that nobody made.
+    for lie in [1, STEPS_ALONE] {
+        a_liar_is_caught(lie);
+    }
+}
+
+fn a_liar_is_caught(lie: u8) {
     let mut town = Town::new(4, params());
-    town.people[3].lie = 1;
+    town.people[3].lie = lie;
     let bond = town.node(3).bond;
     for round in 0..8 {
         town.submit(round % 3, 4);
@@ -280,8 +287,7 @@ fn bad_transactions_are_refused_with_their_reason() {
     let unknown = Body::Verdicts(vec![Verdict {
         task_id: TaskId([1; 32]),
         round: 0,
-        output: Cid::of(b""),
-        cost: 0,
+        result: state::TaskResult { output: Cid::of(b""), cost: 0, steps: Digest([0; 32]) },
     }]);
     let signed = town.sign(&town.people[0].validator, 0, unknown);
     assert!(matches!(refuse(&signed), TransactionError::NoTask(_)));

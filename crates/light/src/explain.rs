@@ -68,7 +68,7 @@ pub enum VerifyError {
 /// One proved sentence with its place in the chain of reasons.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Statement {
-    /// `block`, `payment`, `epoch`, `score`, `leaf`, `task`, `receipt`, `slash`, `account`, `node`,
+    /// `block`, `payment`, `epoch`, `score`, `leaf`, `task`, `receipt`, `cancel`, `slash`, `account`, `node`,
     /// `focus`, `particle` or `key`.
     pub kind: &'static str,
     /// The sentence.
@@ -400,6 +400,9 @@ fn state_slash(
 
 fn state_wage(facts: &mut Facts<'_>, payment: &Payment, id: &TaskId) -> Result<(), VerifyError> {
     let task = state_task(facts, id)?;
+    if let Phase::Cancelled { height } = task.phase {
+        return state_compensation(facts, payment, &task, height);
+    }
     let Phase::Final { result, height } = task.phase else {
         return Err(VerifyError::Contradiction("the paid task is not final"));
     };
@@ -424,6 +427,31 @@ fn state_wage(facts: &mut Facts<'_>, payment: &Payment, id: &TaskId) -> Result<(
     Ok(())
 }
 
+/// What a worker got for a task that was taken back after it was drawn.
+fn state_compensation(
+    facts: &mut Facts<'_>,
+    payment: &Payment,
+    task: &TaskRecord,
+    height: u64,
+) -> Result<(), VerifyError> {
+    if !task.replicas.iter().any(|r| r.node == payment.node && !r.failed) {
+        return Err(VerifyError::Contradiction("the node was not drawn for the task"));
+    }
+    let limit = task.spec.cost_limit;
+    if height != payment.height || task.terms.cancel_pay(limit) != payment.amount {
+        return Err(VerifyError::Contradiction("the payment is not half the price of the task"));
+    }
+    let text = format!(
+        "the submitter took the task back in block {height}: node {} had been drawn, and is paid {} \
+         of {} rUv, half the price of the cost limit {limit}",
+        payment.node.short(),
+        payment.amount,
+        task.terms.cancel_price(limit)
+    );
+    facts.say("cancel", text);
+    Ok(())
+}
+
 fn state_task(facts: &mut Facts<'_>, id: &TaskId) -> Result<TaskRecord, VerifyError> {
     let task: TaskRecord = facts.get(&keys::task(id), "the task is missing")?;
     if task.id != *id {
@@ -435,6 +463,7 @@ fn state_task(facts: &mut Facts<'_>, id: &TaskId) -> Result<TaskRecord, VerifyEr
         }
         Phase::Provisional { result, .. } => format!("provisional with output {}", result.output),
         Phase::Refunded { height } => format!("refunded in block {height}"),
+        Phase::Cancelled { height } => format!("cancelled by its submitter in block {height}"),
         Phase::Doubted { .. } => "being re-executed".to_string(),
         Phase::Queued { .. } | Phase::Assigned { .. } => "under way".to_string(),
     };

@@ -149,7 +149,7 @@ async fn stay(
 /// Reports an announcement of an admitted author; counts what is not one.
 async fn deliver(mesh: &Arc<Mesh>, envelopes: &Envelopes, content: &[u8]) {
     let Some((from, bytes)) = envelopes.open(content) else {
-        return mesh.counters.malformed();
+        return mesh.counters.malformed(None);
     };
     if !mesh.gate.admits(from) {
         return;

@@ -73,7 +73,7 @@ impl ProtocolHandler for JoinProtocol {
     async fn accept(&self, conn: Connection) -> Result<(), AcceptError> {
         if let Err(reason) = self.serve(&conn).await {
             if matches!(reason, CloseReason::Malformed | CloseReason::TooLarge) {
-                self.mesh.counters.malformed();
+                self.mesh.counters.malformed(None);
             }
             let (code, text) = reason.wire();
             conn.close(code, text);

@@ -185,7 +185,7 @@ impl Link {
             }
             Ok(None) | Err(WireError::Broken) => Err(lost()),
             Err(fault) => {
-                counters.malformed();
+                counters.malformed(Some(&peer));
                 self.close(fault.fault().unwrap_or(CloseReason::Malformed));
                 Err(NetError::NoAnswer { peer })
             }
@@ -258,7 +258,7 @@ async fn read_frames(
             Ok(None) => return link.close(CloseReason::Malformed),
             Err(error) => {
                 if let Some(reason) = error.fault() {
-                    counters.malformed();
+                    counters.malformed(Some(&link.peer));
                     link.close(reason);
                 }
                 return;
@@ -288,7 +288,7 @@ async fn answer(
         Ok(Ok(Some(bytes))) => bytes,
         Ok(Err(error)) => {
             if let Some(reason) = error.fault() {
-                counters.malformed();
+                counters.malformed(Some(&from));
                 link.close(reason);
             }
             return;

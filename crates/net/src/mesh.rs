@@ -286,7 +286,7 @@ impl Mesh {
             }
             Ok(Err(Some(reason))) => {
                 if matches!(reason, CloseReason::Malformed | CloseReason::TooLarge) {
-                    self.counters.malformed();
+                    self.counters.malformed(Some(&peer));
                 }
                 Err(close(reason))
             }

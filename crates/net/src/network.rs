@@ -258,6 +258,17 @@ impl Network {
         mesh.counters.snapshot(mesh.live().len())
     }
 
+    /// Counts a message of a peer that its reader could not make sense of.
+    pub fn blame(&self, peer: &PeerId) {
+        self.inner.mesh.counters.malformed(Some(peer));
+    }
+
+    /// Messages of each peer that broke the rules, since the start.
+    #[must_use]
+    pub fn malformed(&self) -> BTreeMap<PeerId, u64> {
+        self.inner.mesh.counters.malformed_by()
+    }
+
     /// Payload bytes served to each peer since the start.
     #[must_use]
     pub fn served(&self) -> BTreeMap<PeerId, Served> {

@@ -38,6 +38,9 @@ pub struct Served {
     pub blobs: u64,
 }
 
+/// Peers whose malformed messages are counted one by one.
+const MOST_BLAMED: usize = 4_096;
+
 /// The live counters behind [`NetStats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -48,6 +51,7 @@ pub(crate) struct Counters {
     dropped: AtomicU64,
     malformed: AtomicU64,
     served: Mutex<BTreeMap<PeerId, Served>>,
+    malformed_by: Mutex<BTreeMap<PeerId, u64>>,
 }
 
 fn add(counter: &AtomicU64, n: usize) {
@@ -88,12 +92,22 @@ impl Counters {
         add(&self.dropped, frames);
     }
 
-    pub(crate) fn malformed(&self) {
+    pub(crate) fn malformed(&self, peer: Option<&PeerId>) {
         add(&self.malformed, 1);
+        let Some(peer) = peer else { return };
+        let mut by = lock(&self.malformed_by);
+        // Peers are admitted ones, so there are not many; the bound is for strangers.
+        if by.len() < MOST_BLAMED || by.contains_key(peer) {
+            *by.entry(*peer).or_default() += 1;
+        }
     }
 
     fn serve(&self, peer: &PeerId, change: impl FnOnce(&mut Served)) {
         change(lock(&self.served).entry(*peer).or_default());
+    }
+
+    pub(crate) fn malformed_by(&self) -> BTreeMap<PeerId, u64> {
+        lock(&self.malformed_by).clone()
     }
 
     pub(crate) fn served(&self) -> BTreeMap<PeerId, Served> {

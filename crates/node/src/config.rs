@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use thiserror::Error;
+
+use crate::moving::Partners;
 
 /// Why a configuration is refused.
 #[derive(Debug, Error)]
@@ -78,12 +81,53 @@ fn is_bool(text: &str) -> bool {
     text.parse::<bool>().is_ok()
 }
 
+fn is_address_or_off(text: &str) -> bool {
+    text == "off" || is_address(text)
+}
+
+fn is_seconds(text: &str) -> bool {
+    text.parse::<u64>().is_ok_and(|n| n <= 86_400)
+}
+
+/// Names with ports, between commas.
+fn is_names(text: &str) -> bool {
+    let name = |part: &str| {
+        let (host, port) = part.rsplit_once(':').unwrap_or_default();
+        !host.is_empty() && host.len() <= 253 && port.parse::<u16>().is_ok_and(|p| p > 0)
+    };
+    text.is_empty() || (text.len() <= 4096 && text.split(',').all(|part| name(part.trim())))
+}
+
+fn is_address_or_none(text: &str) -> bool {
+    text.is_empty() || is_address(text)
+}
+
+fn is_path(text: &str) -> bool {
+    text.len() <= 4096
+}
+
 fn is_text(text: &str) -> bool {
     text.len() <= 256
 }
 
+fn is_rate(text: &str) -> bool {
+    text.parse::<u32>().is_ok_and(|n| n <= 1_000_000)
+}
+
+fn is_base_time(text: &str) -> bool {
+    text.parse::<u32>().is_ok_and(|n| (1..=60_000).contains(&n))
+}
+
+fn is_webhook(text: &str) -> bool {
+    text.is_empty() || text.len() <= 256 && crate::steer::webhook::parse(text).is_some()
+}
+
+fn is_partners(text: &str) -> bool {
+    text.parse::<Partners>().is_ok()
+}
+
 /// All settings.
-pub const SETTINGS: [Setting; 7] = [
+pub const SETTINGS: [Setting; 17] = [
     Setting {
         name: "listen",
         default: "0.0.0.0:4478",
@@ -101,7 +145,7 @@ pub const SETTINGS: [Setting; 7] = [
     Setting {
         name: "virtual_nodes",
         default: "0",
-        help: "tasks run at once; 0 = one for each core",
+        help: "tasks run at once; 0 = the autoscaler decides",
         expected: "a number up to 1024",
         check: is_count,
     },
@@ -127,9 +171,81 @@ pub const SETTINGS: [Setting; 7] = [
         check: is_text,
     },
     Setting {
+        name: "bandwidth",
+        default: "0",
+        help: "what the node may send and receive, megabits per second: above, local work goes first; \
+               0 = not limited",
+        expected: "a number up to 1000000",
+        check: is_rate,
+    },
+    Setting {
+        name: "t1_ms",
+        default: "1000",
+        help: "base time of the controller's heartbeat, milliseconds; a beat is 4.2 times as long",
+        expected: "1 to 60000",
+        check: is_base_time,
+    },
+    Setting {
+        name: "webhook",
+        default: "",
+        help: "address (http://HOST:PORT/PATH) to which the controller's alerts are posted as JSON",
+        expected: "an address such as http://127.0.0.1:9000/alerts",
+        check: is_webhook,
+    },
+    Setting {
+        name: "partners",
+        default: "",
+        help: "accounts whose nodes exchange virtual nodes with this one: `all`, or ids with commas; \
+               they are trusted with results",
+        expected: "`all`, or account ids with commas between them",
+        check: is_partners,
+    },
+    Setting {
         name: "name",
         default: "anthill",
         help: "name of a network that `up` founds",
+        expected: "a short text",
+        check: is_text,
+    },
+    Setting {
+        name: "metrics",
+        default: "off",
+        help: "address that serves /metrics, /healthz and /readyz to anybody, and nothing else",
+        expected: "off, or an address such as 0.0.0.0:8000",
+        check: is_address_or_off,
+    },
+    Setting {
+        name: "drain",
+        default: "10",
+        help: "seconds that SIGTERM gives to begun tasks; 0 = end at once",
+        expected: "a number of seconds up to 86400",
+        check: is_seconds,
+    },
+    Setting {
+        name: "cluster",
+        default: "",
+        help: "names with ports at which the replicas of a cluster find each other",
+        expected: "names with ports between commas, such as anthill-headless:4479",
+        check: is_names,
+    },
+    Setting {
+        name: "cluster_secret",
+        default: "",
+        help: "file with the secret that lets replicas of the cluster in",
+        expected: "a path",
+        check: is_path,
+    },
+    Setting {
+        name: "cluster_listen",
+        default: "",
+        help: "where this replica answers the others; all addresses with the cluster's port if empty",
+        expected: "an address such as 10.0.0.7:4479",
+        check: is_address_or_none,
+    },
+    Setting {
+        name: "cluster_pod",
+        default: "",
+        help: "name of this replica; the one that ends with -0 founds, else the one with the lowest address",
         expected: "a short text",
         check: is_text,
     },
@@ -260,7 +376,33 @@ impl Config {
         self.address("http")
     }
 
-    /// Number of virtual nodes.
+    /// True when the autoscaler decides how many virtual nodes there are.
+    pub fn autoscales(&self) -> bool {
+        self.text("virtual_nodes").parse() == Ok(0)
+    }
+
+    /// Bytes per second that the node may send and receive; `None`: not limited.
+    pub fn bandwidth(&self) -> Option<f64> {
+        let megabits: f64 = self.text("bandwidth").parse().unwrap_or(0.0);
+        (megabits > 0.0).then_some(megabits * 125_000.0)
+    }
+
+    /// Base time T1 of the controller's heartbeat, seconds.
+    pub fn t1_s(&self) -> f64 {
+        self.text("t1_ms").parse().unwrap_or(1_000.0) / 1e3
+    }
+
+    /// Where alerts are posted.
+    pub fn webhook(&self) -> Option<&str> {
+        Some(self.text("webhook")).filter(|text| !text.is_empty())
+    }
+
+    /// Whose nodes exchange virtual nodes with this one.
+    pub fn partners(&self) -> Partners {
+        self.text("partners").parse().unwrap_or(Partners::Some(Default::default()))
+    }
+
+    /// Number of virtual nodes at the start.
     pub fn virtual_nodes(&self) -> usize {
         match self.text("virtual_nodes").parse().unwrap_or(0) {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -286,6 +428,36 @@ impl Config {
     /// Name of a network that `up` founds.
     pub fn name(&self) -> &str {
         self.text("name")
+    }
+
+    /// Address of the open metrics, if there are any.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.text("metrics").parse().ok()
+    }
+
+    /// How long SIGTERM lets begun tasks go on.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.text("drain").parse().unwrap_or(0))
+    }
+
+    /// Names with ports of the cluster's replicas.
+    pub fn cluster(&self) -> impl Iterator<Item = &str> {
+        self.text("cluster").split(',').map(str::trim).filter(|name| !name.is_empty())
+    }
+
+    /// File of the cluster's secret; empty when none is named.
+    pub fn cluster_secret(&self) -> &str {
+        self.text("cluster_secret")
+    }
+
+    /// Where this replica answers the others, when that is set.
+    pub fn cluster_listen(&self) -> Option<SocketAddr> {
+        self.text("cluster_listen").parse().ok()
+    }
+
+    /// Name of this replica, when it is set.
+    pub fn cluster_pod(&self) -> Option<&str> {
+        Some(self.text("cluster_pod")).filter(|name| !name.is_empty())
     }
 }
 
@@ -318,6 +490,12 @@ mod tests {
         assert!(config.paused());
         std::fs::write(&file, "cpu = 500").unwrap();
         assert!(matches!(Config::load(&file, &[], &[]), Err(ConfigError::Value { .. })));
+        let names =
+            |text: &str| Config::load(Path::new("/nowhere"), &[], &[("cluster", text.into())]);
+        assert_eq!(names("a:1, b.c:2").unwrap().cluster().collect::<Vec<_>>(), ["a:1", "b.c:2"]);
+        for wrong in ["a", "a:0", ":1", "a:1,,b:2", "a:70000"] {
+            assert!(matches!(names(wrong), Err(ConfigError::Value { .. })), "{wrong}");
+        }
         std::fs::write(&file, "cqu = 5").unwrap();
         assert!(matches!(Config::load(&file, &[], &[]), Err(ConfigError::Unknown { .. })));
         std::fs::write(&file, "= 5").unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anthill_engine::wire::{Announcement, Request};
-use anthill_engine::{Effect, Engine, MAX_EFFECT_WAIT_MS, PeerId, Settings, Signers};
+use anthill_engine::{Effect, Engine, MAX_EFFECT_WAIT_MS, PeerId, Settings};
 use anthill_ledger::Ledger;
 use anthill_net::NetEvent;
 use anthill_types::graph::GraphTotals;
@@ -49,15 +49,7 @@ impl Driver {
         inbox: mpsc::Receiver<Input>,
         outbox: mpsc::Sender<Input>,
     ) -> Result<Self, NodeError> {
-        let keys = &shared.keys;
-        let signers = Signers {
-            account: keys.account.clone(),
-            node: keys.node.clone(),
-            validator: keys.validator.clone(),
-            beacon: keys.beacon,
-            secret: keys.node_seed,
-        };
-        let engine = Engine::new(ledger, signers, Settings::default(), now_ms())?;
+        let engine = Engine::new(ledger, shared.keys.clone(), Settings::default(), now_ms())?;
         let mut driver = Self { engine, shared, inbox, outbox };
         driver.carry_out();
         driver.publish_status();
@@ -140,14 +132,16 @@ impl Driver {
             NetEvent::Frame { from, bytes } => {
                 self.step(anthill_engine::Input::Frame { from, bytes })?;
             }
-            NetEvent::Request { bytes, reply, .. } => {
-                if let Ok(request) = Request::from_bytes(&bytes) {
-                    match self.engine.answer(&request) {
-                        Ok(answer) => drop(reply.send(answer)),
-                        Err(error) => tracing::warn!(%error, "a peer's request has no answer"),
-                    }
+            NetEvent::Request { from, bytes, reply } => match Request::from_bytes(&bytes) {
+                Ok(Request::VirtualNode(message)) => {
+                    crate::moving::answer(&self.shared, from, &message.0, reply);
                 }
-            }
+                Ok(request) => match self.engine.answer(&request) {
+                    Ok(answer) => drop(reply.send(answer)),
+                    Err(error) => tracing::warn!(%error, "a peer's request has no answer"),
+                },
+                Err(_) => {}
+            },
             NetEvent::Gossip { from, bytes } => self.on_gossip(from, &bytes)?,
             NetEvent::JoinRequest { from, bytes, reply } => {
                 crate::join::answer(self.shared.clone(), self.outbox.clone(), from, bytes, reply);
@@ -157,6 +151,10 @@ impl Driver {
     }
 
     fn on_gossip(&mut self, from: PeerId, bytes: &[u8]) -> Result<(), NodeError> {
+        if let Ok(Announcement::Load(load)) = Announcement::from_bytes(bytes) {
+            self.shared.moves.hear(from, load);
+            return Ok(());
+        }
         // A node speaks of itself alone.
         if let Ok(Announcement::Address(address)) = Announcement::from_bytes(bytes)
             && address.node.0 == from
@@ -195,6 +193,7 @@ impl Driver {
                 Effect::Work(task) => {
                     crate::tasks::spawn(self.shared.clone(), self.outbox.clone(), *task);
                 }
+                Effect::Stop(task) => self.shared.runs.stop(&task),
                 Effect::Permit { task, readers } => self.shared.permit(&task, readers),
                 Effect::Committed { block, writes } => {
                     self.publish_status();
@@ -206,6 +205,7 @@ impl Driver {
                     self.publish_status();
                 }
                 Effect::Evidence(_) => self.shared.metrics.evidence(),
+                Effect::Malformed(peer) => self.shared.net.blame(&peer),
             }
         }
     }

@@ -72,6 +72,9 @@ pub enum NodeError {
     /// Joining failed.
     #[error("could not join: {0}")]
     Join(String),
+    /// The cluster's settings cannot be used.
+    #[error("cluster: {0}")]
+    Cluster(String),
     /// A model cannot be used.
     #[error("model {name}: {reason}")]
     Model {

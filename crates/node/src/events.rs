@@ -29,7 +29,7 @@ pub enum Event {
     Task {
         /// Its id.
         id: String,
-        /// `queued`, `assigned`, `doubted`, `provisional`, `final` or `refunded`.
+        /// `queued`, `assigned`, `doubted`, `provisional`, `final`, `refunded` or `cancelled`.
         phase: &'static str,
         /// Its workers so far.
         workers: Vec<String>,
@@ -89,6 +89,7 @@ pub fn phase_name(phase: &Phase) -> &'static str {
         Phase::Provisional { .. } => "provisional",
         Phase::Final { .. } => "final",
         Phase::Refunded { .. } => "refunded",
+        Phase::Cancelled { .. } => "cancelled",
     }
 }
 

@@ -64,6 +64,9 @@ impl Handle {
     /// # Errors
     /// It would not apply, or the node is stopping.
     pub async fn submit(&self, body: Body) -> Result<Submitted, SubmitError> {
+        if self.shared.drain.is_begun() && matches!(body, Body::SubmitTasks(_)) {
+            return Err(SubmitError("this node is draining: submit to another".into()));
+        }
         let (reply, answer) = oneshot::channel();
         let body = Box::new(body);
         self.send(Command::Submit { body, reply }).await.map_err(|e| SubmitError(e.to_string()))?;
@@ -93,7 +96,7 @@ impl Handle {
     /// # Errors
     /// The network does not take the changed offer.
     pub async fn pause(&self) -> Result<(), SubmitError> {
-        self.shared.workers.limits().set_paused(true);
+        self.shared.fleet.limits().set_paused(true);
         self.announce_offer().await
     }
 
@@ -102,7 +105,7 @@ impl Handle {
     /// # Errors
     /// The network does not take the changed offer.
     pub async fn resume(&self) -> Result<(), SubmitError> {
-        self.shared.workers.limits().set_paused(false);
+        self.shared.fleet.limits().set_paused(false);
         self.announce_offer().await
     }
 
@@ -111,17 +114,18 @@ impl Handle {
     /// # Errors
     /// The network does not take the changed offer.
     pub async fn limit(&self, cpu: u8) -> Result<(), SubmitError> {
-        self.shared.workers.limits().set_cpu(cpu);
+        self.shared.fleet.limits().set_cpu(cpu);
         self.announce_offer().await
     }
 
     /// Units per epoch that this node offers now.
     pub fn offered(&self) -> u64 {
-        let limits = self.shared.workers.limits();
-        if limits.is_paused() {
+        let limits = self.shared.fleet.limits();
+        if limits.is_paused() || self.shared.drain.is_begun() {
             return 0;
         }
-        let count = self.shared.workers.stats().virtual_nodes;
+        // More virtual nodes than threads give more tasks a turn, not more work.
+        let count = self.shared.fleet.threads();
         let epoch_ms = self.shared.genesis.params.epoch_ms;
         calibrate::offer(self.rate, count, limits.cpu(), epoch_ms)
     }
@@ -141,10 +145,13 @@ impl Handle {
         // Two measurements of the same machine differ a little; that is no new offer.
         let close =
             units.abs_diff(node.offered) <= units / 4 && (units == 0) == (node.offered == 0);
-        if close && node.capabilities == capabilities {
+        let in_flight = units == 0 && !self.shared.drain.has_offered(0);
+        if close && !in_flight && node.capabilities == capabilities {
             return Ok(());
         }
-        self.submit(Body::Offer { units, capabilities }).await.map(|_| ())
+        self.submit(Body::Offer { units, capabilities }).await?;
+        self.shared.drain.note_offer(units);
+        Ok(())
     }
 
     /// Ends the event loop.

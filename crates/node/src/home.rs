@@ -4,10 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use anthill_engine::Signers;
 use anthill_identity::KeyPair;
 use anthill_store::files::{self, FileError, Files, OsFiles};
 use anthill_types::ids::{from_hex, to_hex};
-use anthill_types::{AccountId, Genesis, NodeKey, ValidatorKey, Wire};
+use anthill_types::{Genesis, Wire};
 use thiserror::Error;
 
 /// Why a data folder cannot be used.
@@ -94,37 +95,6 @@ pub struct Home {
     files: Arc<dyn Files>,
 }
 
-/// A node's three keys and its beacon seed.
-pub struct Keys {
-    /// Money.
-    pub account: KeyPair,
-    /// Transport and receipts.
-    pub node: KeyPair,
-    /// Votes.
-    pub validator: KeyPair,
-    /// Seed of the beacon chain.
-    pub beacon: [u8; 32],
-    /// Seed of the node key, which the transport needs.
-    pub node_seed: [u8; 32],
-}
-
-impl Keys {
-    /// The account's id.
-    pub fn account_id(&self) -> AccountId {
-        AccountId(self.account.public())
-    }
-
-    /// The node's key.
-    pub fn node_key(&self) -> NodeKey {
-        NodeKey(self.node.public())
-    }
-
-    /// The validator's key.
-    pub fn validator_key(&self) -> ValidatorKey {
-        ValidatorKey(self.validator.public())
-    }
-}
-
 /// What a backup brings back.
 pub struct Restored {
     /// Seed of the account's key.
@@ -203,7 +173,7 @@ impl Home {
     ///
     /// # Errors
     /// The folder holds a node already, or cannot be written.
-    pub fn create_keys(&self) -> Result<Keys, HomeError> {
+    pub fn create_keys(&self) -> Result<Signers, HomeError> {
         if self.has_node() {
             return Err(HomeError::Exists(self.path.clone()));
         }
@@ -300,16 +270,16 @@ impl Home {
     ///
     /// # Errors
     /// They are missing or damaged.
-    pub fn keys(&self) -> Result<Keys, HomeError> {
+    pub fn keys(&self) -> Result<Signers, HomeError> {
         let [account, node] = self.backup_seeds()?;
         let validator = self.read_seed(&self.key_file("validator"))?;
         let beacon = self.read_seed(&self.key_file("beacon"))?;
-        Ok(Keys {
+        Ok(Signers {
             account: KeyPair::from_seed(account),
             node: KeyPair::from_seed(node),
             validator: KeyPair::from_seed(validator),
             beacon,
-            node_seed: node,
+            secret: node,
         })
     }
 

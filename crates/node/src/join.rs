@@ -18,7 +18,7 @@ use crate::calibrate;
 use crate::config::Config;
 use crate::driver::now_ms;
 use crate::error::NodeError;
-use crate::home::{Home, Keys, random};
+use crate::home::{Home, Signers, random};
 use crate::input::{Command, Input};
 use crate::shared::Shared;
 use anthill_engine::beacon::{self, BeaconChain};
@@ -58,7 +58,7 @@ pub fn ticket(shared: &Shared, bond: Amount, valid: Duration) -> Result<String, 
 /// # Errors
 /// The ticket carries no admission, or one that has expired.
 pub fn admit_transaction(
-    keys: &Keys,
+    keys: &Signers,
     ticket: &Ticket,
     offered: u64,
     capabilities: Vec<Digest>,
@@ -105,8 +105,7 @@ pub async fn enter(
     let nobody = Arc::new(|_: PeerId| false);
     let nothing = Arc::new(|_: PeerId, _: [u8; 32]| false);
     let blobs = home.blobs();
-    let net =
-        NetConfig::new(keys.node_seed, config.listen(), ticket.genesis, blobs, nobody, nothing);
+    let net = NetConfig::new(keys.secret, config.listen(), ticket.genesis, blobs, nobody, nothing);
     let (net, _events) = Network::start(net).await?;
     let asked = ask(&net, ticket, admit).await;
     net.shutdown().await;

@@ -20,7 +20,7 @@ use crate::keyring::KeyRing;
 use crate::programs::cipher::cipher_params;
 use crate::shared::Shared;
 use crate::tasks::fetch_blob;
-use crate::workers::{Job, WorkError};
+use crate::vn::{Job, Origin, WorkError};
 
 /// Tasks submitted in one transaction.
 pub const PER_TRANSACTION: usize = 64;
@@ -51,6 +51,8 @@ impl Work {
             params: self.params.clone(),
             input: self.input.clone(),
             cost_limit: self.cost,
+            origin: Origin::Local,
+            snapshot: None,
         }
     }
 
@@ -75,6 +77,13 @@ pub struct Pending {
     id: TaskId,
 }
 
+impl Pending {
+    /// The task.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+}
+
 /// A piece of work that is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
@@ -93,7 +102,7 @@ pub struct Done {
 /// # Errors
 /// [`WorkError`].
 pub async fn run_here(shared: &Shared, work: &Work) -> Result<Done, WorkError> {
-    let Outcome { result, cost } = shared.workers.run(work.job()).await?;
+    let Outcome { result, cost, .. } = shared.fleet.run(work.job()).await?;
     Ok(Done { result, cost, task: None, workers: vec![shared.keys.node_key().to_string()] })
 }
 
@@ -164,7 +173,7 @@ async fn accepted(handle: &Handle, pending: &Pending) -> Option<Done> {
                 Phase::Provisional { result, .. } | Phase::Final { result, .. } => {
                     return take(handle, pending, &record, *result).await;
                 }
-                Phase::Refunded { .. } => return None,
+                Phase::Refunded { .. } | Phase::Cancelled { .. } => return None,
                 _ => {}
             }
         }
@@ -183,7 +192,7 @@ async fn take(
         Some(bytes) => bytes,
         // Those who have the output are gone: computed here, it must be the very same.
         None => {
-            let outcome = handle.shared.workers.run(pending.work.job()).await.ok()?;
+            let outcome = handle.shared.fleet.run(pending.work.job()).await.ok()?;
             Some(outcome.to_output()).filter(|b| Cid::of(b) == result.output)?
         }
     };

@@ -19,13 +19,13 @@ use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::NodeError;
 use crate::handle::Handle;
-use crate::home::{Home, Keys};
+use crate::home::{Home, Signers};
 use crate::input::Input;
 use crate::keyring::KeyRing;
 use crate::programs::{self, Models};
 use crate::shared::{FaultMode, Parts, Permissions, Shared};
 use crate::state_file;
-use crate::workers::{Limits, Workers};
+use crate::vn::{Fleet, Limits};
 
 /// Inputs that may wait for the event loop.
 const INBOX: usize = 8192;
@@ -39,6 +39,7 @@ pub struct Node {
     /// Where its API listens.
     pub http: SocketAddr,
     engine: JoinHandle<Result<(), NodeError>>,
+    steering: [JoinHandle<()>; 2],
 }
 
 /// What is true of this start alone.
@@ -70,21 +71,24 @@ impl Node {
         // The API's port first: it is the commonest thing to be taken, and cheap to give back.
         let listener = crate::http::bind(config.http()).await?;
         let permissions = Arc::new(Permissions::default());
-        let (net, events) =
-            start_network(&home, &keys, &genesis, config, &store, &permissions).await?;
+        let quarantine = Arc::new(crate::steer::Quarantine::default());
+        let doors = (&permissions, &quarantine);
+        let (net, events) = start_network(&home, &keys, &genesis, config, &store, doors).await?;
         let models = crate::search::load_models(&home)?;
         let vn_max = ledger.state()?.params()?.vn_max;
-        let workers = start_workers(config, &models, &KeyRing(home.clone()), vn_max)?;
+        let fleet = start_virtual_nodes(config, &models, &KeyRing(home.clone()), vn_max)?;
         let parts = Parts {
             home,
             keys,
             genesis,
             store,
             net,
-            workers,
+            fleet,
             models,
             permissions,
             fault: options.fault,
+            quarantine,
+            partners: config.partners(),
         };
         let shared = Arc::new(Shared::new(parts));
         dial_known(&shared, &options.peers)?;
@@ -94,8 +98,9 @@ impl Node {
         let handle = Handle::new(shared.clone(), outbox, calibrate::units_per_second());
         let http = crate::http::serve(listener, handle.clone())?;
         tokio::spawn(announce(handle.clone()));
+        let steering = crate::steer::start(&handle, config)?;
         crate::index::resume_all(&handle);
-        Ok(Self { handle, http, engine })
+        Ok(Self { handle, http, engine, steering })
     }
 
     /// Waits until the event loop ends (it fails, or [`Handle::stop`] was called) and closes the
@@ -104,9 +109,13 @@ impl Node {
     /// # Errors
     /// Why the loop failed.
     pub async fn wait(self) -> Result<(), NodeError> {
-        let engine = self.engine;
+        let (engine, steering) = (self.engine, self.steering);
         let ended = tokio::task::spawn_blocking(move || engine.join()).await;
-        self.handle.shared.workers.stop();
+        self.handle.shared.steering.stop();
+        // They hold the state: it is closed properly only when they have let go of it.
+        let let_go = move || steering.into_iter().all(|thread| thread.join().is_ok());
+        let _ = tokio::task::spawn_blocking(let_go).await;
+        self.handle.shared.fleet.stop();
         self.handle.shared.net.shutdown().await;
         match ended {
             Ok(Ok(result)) => result,
@@ -120,20 +129,21 @@ impl Node {
 
 async fn start_network(
     home: &Home,
-    keys: &Keys,
+    keys: &Signers,
     genesis: &Genesis,
     config: &Config,
     store: &Arc<dyn Store>,
-    permissions: &Arc<Permissions>,
+    (permissions, quarantine): (&Arc<Permissions>, &Arc<crate::steer::Quarantine>),
 ) -> Result<(Network, mpsc::Receiver<NetEvent>), NodeError> {
     let admitted = store.clone();
+    let cut_off = quarantine.clone();
     let admit = Arc::new(move |peer: [u8; 32]| {
-        matches!(admitted.get(&keys::node(&NodeKey(peer))), Ok(Some(_)))
+        !cut_off.holds(&peer) && matches!(admitted.get(&keys::node(&NodeKey(peer))), Ok(Some(_)))
     });
     let readers = permissions.clone();
     let may_read = Arc::new(move |peer: [u8; 32], hash: [u8; 32]| readers.allows(&peer, &hash));
     let config = NetConfig::new(
-        keys.node_seed,
+        keys.secret,
         config.listen(),
         genesis.hash().0,
         home.blobs(),
@@ -144,16 +154,18 @@ async fn start_network(
 }
 
 /// Starts the virtual nodes: as many as configured, and no more than governance allows a node.
-fn start_workers(
+fn start_virtual_nodes(
     config: &Config,
     models: &Models,
     keys: &KeyRing,
     vn_max: u64,
-) -> Result<Workers, NodeError> {
+) -> Result<Fleet, NodeError> {
     let sandbox = programs::sandbox(models, keys);
     let limits = Arc::new(Limits::new(config.cpu(), config.paused()));
     let count = config.virtual_nodes().min(usize::try_from(vn_max).unwrap_or(usize::MAX));
-    Workers::start(count, sandbox, limits)
+    let wasm = crate::modules::engine(vn_max)?;
+    let threads = crate::threads::cores().min(count.max(1));
+    Fleet::start(threads, count, sandbox, wasm, limits)
         .map_err(|error| NodeError::System { what: "starting virtual nodes", error })
 }
 

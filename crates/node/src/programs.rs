@@ -7,9 +7,10 @@ pub mod searching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anthill_learn::Embedder;
-use anthill_sandbox::{Fault, Program, Progress, Run, Sandbox, SandboxError, codec};
+use anthill_sandbox::{Fault, Limits, Program, Progress, Run, Sandbox, SandboxError, codec};
 use anthill_types::task::{MAX_INPUT, program};
 use anthill_types::{Cid, Digest};
 
@@ -20,22 +21,44 @@ use crate::parts::{Bounds, Load};
 pub const MAX_TEXTS: usize = 1024;
 /// Longest text in bytes.
 pub const MAX_TEXT: usize = 64 * 1024;
-/// Texts embedded in one step: what a pause may have to wait for.
+/// Texts embedded in one step until the controller finds a better number.
 const TEXTS_PER_STEP: usize = 4;
+/// Most texts embedded in one step: what a pause may have to wait for.
+pub const MOST_TEXTS_PER_STEP: usize = 32;
 
-/// The models of a node, by hash.
-#[derive(Clone, Default)]
-pub struct Models(BTreeMap<Digest, Arc<dyn Embedder>>);
+/// The models of a node, by hash, and how they are run; clones share both.
+#[derive(Clone)]
+pub struct Models {
+    by_hash: BTreeMap<Digest, Arc<dyn Embedder>>,
+    texts_per_step: Arc<AtomicUsize>,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        let texts_per_step = Arc::new(AtomicUsize::new(TEXTS_PER_STEP));
+        Self { by_hash: BTreeMap::new(), texts_per_step }
+    }
+}
 
 impl Models {
     /// Adds a model.
     pub fn add(&mut self, model: Arc<dyn Embedder>) {
-        self.0.insert(Digest(model.model_hash()), model);
+        self.by_hash.insert(Digest(model.model_hash()), model);
     }
 
     /// A model by hash.
     pub fn get(&self, hash: &Digest) -> Option<&Arc<dyn Embedder>> {
-        self.0.get(hash)
+        self.by_hash.get(hash)
+    }
+
+    /// Texts that an embedding takes in one step. The vectors and the cost do not depend on it.
+    pub fn texts_per_step(&self) -> usize {
+        self.texts_per_step.load(Ordering::Relaxed)
+    }
+
+    /// Changes it, for running tasks too, within 1 to [`MOST_TEXTS_PER_STEP`].
+    pub fn set_texts_per_step(&self, texts: usize) {
+        self.texts_per_step.store(texts.clamp(1, MOST_TEXTS_PER_STEP), Ordering::Relaxed);
     }
 
     /// A model by name, or by the short name under which it is fetched.
@@ -45,17 +68,17 @@ impl Models {
             "static" => "anthill-static-256",
             other => other,
         };
-        self.0.values().find(|m| m.name() == full)
+        self.by_hash.values().find(|m| m.name() == full)
     }
 
     /// All models, ascending by hash.
     pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Embedder>> {
-        self.0.values()
+        self.by_hash.values()
     }
 
     /// The hashes, ascending: a node's capabilities.
     pub fn capabilities(&self) -> Vec<Digest> {
-        self.0.keys().copied().collect()
+        self.by_hash.keys().copied().collect()
     }
 }
 
@@ -126,6 +149,7 @@ pub fn decode_output(bytes: &[u8], count: usize) -> Option<Vec<Vec<f32>>> {
 pub struct Embed(pub Models);
 
 struct EmbedRun {
+    models: Models,
     model: Arc<dyn Embedder>,
     texts: Vec<String>,
     vectors: Vec<Vec<f32>>,
@@ -146,16 +170,50 @@ impl Program for Embed {
             return Ok(Err(Fault::BadInput));
         };
         let model = self.0.get(&hash).ok_or_else(|| lacks_model(&hash))?;
-        let run = EmbedRun { model: model.clone(), texts, vectors: Vec::new(), cost: 0 };
+        let (models, model) = (self.0.clone(), model.clone());
+        let run = EmbedRun { models, model, texts, vectors: Vec::new(), cost: 0 };
         Ok(Ok(Box::new(run)))
+    }
+
+    fn resume(
+        &self,
+        params: &[u8],
+        input: &[u8],
+        _: &Limits,
+        snapshot: &[u8],
+    ) -> Result<Box<dyn Run>, SandboxError> {
+        let bad =
+            |reason: &str| SandboxError::Snapshot { program: self.id(), reason: reason.into() };
+        let (Some(hash), Some(texts)) = (decode_params(params), decode_input(input)) else {
+            return Err(bad("parameters or input are no embedding task's"));
+        };
+        let model = self.0.get(&hash).ok_or_else(|| lacks_model(&hash))?;
+        let size = model.dimensions() * 4;
+        // Only whole vectors of texts that are there.
+        if !snapshot.len().is_multiple_of(size) || snapshot.len() / size > texts.len() {
+            return Err(bad("it does not hold vectors of this task"));
+        }
+        let floats = snapshot.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
+        let floats: Vec<f32> = floats.collect();
+        let vectors: Vec<Vec<f32>> =
+            floats.chunks(model.dimensions()).map(<[f32]>::to_vec).collect();
+        let done = texts.iter().take(vectors.len());
+        let cost = done.map(|text| text_cost(model.as_ref(), text)).sum();
+        let (models, model) = (self.0.clone(), model.clone());
+        Ok(Box::new(EmbedRun { models, model, texts, vectors, cost }))
     }
 }
 
 impl Run for EmbedRun {
     fn step(&mut self) -> Result<Progress, Fault> {
         let done = self.vectors.len();
-        let batch: Vec<&str> =
-            self.texts.iter().skip(done).take(TEXTS_PER_STEP).map(String::as_str).collect();
+        let batch: Vec<&str> = self
+            .texts
+            .iter()
+            .skip(done)
+            .take(self.models.texts_per_step())
+            .map(String::as_str)
+            .collect();
         self.cost += batch.iter().map(|t| text_cost(self.model.as_ref(), t)).sum::<u64>();
         let vectors = self.model.embed_batch(&batch).map_err(|_| Fault::BadInput)?;
         self.vectors.extend(vectors);
@@ -167,6 +225,15 @@ impl Run for EmbedRun {
 
     fn cost(&self) -> u64 {
         self.cost
+    }
+
+    /// The vectors so far; texts, model and cost follow from the task.
+    fn snapshot(&mut self) -> Option<Vec<u8>> {
+        Some(self.vectors.iter().flatten().flat_map(|x| x.to_le_bytes()).collect())
+    }
+
+    fn progress(&self) -> Option<(u64, u64)> {
+        Some((self.vectors.len() as u64, self.texts.len() as u64))
     }
 }
 
@@ -253,4 +320,39 @@ pub fn foretell(models: &Models, id: &Cid, params: &[u8], input: &[u8]) -> Optio
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use anthill_learn::StaticModel;
+    use anthill_sandbox::Step;
+
+    use super::*;
+
+    /// An embedding that is moved after any step ends with the bytes and the cost of one that is not.
+    #[test]
+    fn an_embedding_goes_on_from_a_snapshot() {
+        let mut models = Models::default();
+        models.add(Arc::new(StaticModel::embedded().clone()));
+        let hash = models.capabilities()[0];
+        let mut sandbox = Sandbox::new();
+        sandbox.install(Arc::new(Embed(models)));
+        let texts: Vec<String> = (0..19).map(|i| format!("text number {i}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let (params, input) = (embed_params(&hash), embed_input(&texts));
+        let start = || sandbox.start(&program::embed(), &params, &input, u64::MAX).unwrap();
+        let whole = start().finish();
+        assert!(whole.result.is_ok());
+        for steps in 0..4 {
+            let mut run = start();
+            (0..steps).for_each(|_| assert_eq!(run.step(), Step::More));
+            let snapshot = run.snapshot().unwrap();
+            let limits = Limits::cost(u64::MAX);
+            let resume =
+                |bytes: &[u8]| sandbox.resume(&program::embed(), &params, &input, &limits, bytes);
+            assert_eq!(resume(&snapshot).unwrap().finish(), whole, "after {steps} steps");
+            assert!(resume(&[snapshot, vec![0]].concat()).is_err());
+            assert!(resume(&vec![0; 1 << 20]).is_err());
+        }
+    }
 }

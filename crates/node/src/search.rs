@@ -1,7 +1,10 @@
 //! Models of a node, and answers from its indexes.
 
+pub mod replay;
+
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,10 +21,11 @@ use crate::index::plan::Plan;
 use crate::index::{IndexError, check_name, snapshot};
 use crate::programs::Models;
 use crate::shared::Shared;
+use replay::{Replay, Ring};
 
 /// The full encoder's files, in the order in which they are installed.
 const MINILM_FILES: [&str; 2] = ["tokenizer.json", "model.safetensors"];
-/// Candidates looked at for each answer.
+/// Candidates that a search keeps, until the tuner finds a better number.
 const SEARCH_EF: usize = 64;
 /// What focus weighs if nobody says: the most that made no labelled set worse (`docs/FOCUS.md`).
 pub const FOCUS_WEIGHT: f32 = 0.15;
@@ -152,26 +156,84 @@ pub fn install_minilm(home: &Home, source: &Path) -> Result<(), HomeError> {
 }
 
 /// A ready index in memory.
-struct Loaded {
+pub struct Loaded {
     /// Time and length of the plan's file: another stamp means another plan.
     stamp: (SystemTime, u64),
     plan: Plan,
     index: Index,
     /// Place of each passage, by id.
     places: BTreeMap<String, usize>,
+    asked: Ring,
 }
 
 /// The indexes that were asked before, kept in memory.
-#[derive(Default)]
-pub struct Indexes(Mutex<BTreeMap<String, Arc<Loaded>>>);
+pub struct Indexes {
+    known: Mutex<BTreeMap<String, Arc<Loaded>>>,
+    /// Candidates that a search keeps; raised to the number of passages wanted.
+    ef: AtomicUsize,
+    /// Questions since the start.
+    asked: AtomicU64,
+    recall: Mutex<Option<f64>>,
+}
+
+/// How the document search is set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct SearchView {
+    /// Candidates that a search keeps (ef); raised to the number of passages wanted.
+    pub ef: usize,
+    /// Share of the truly nearest passages that it found, as last measured on questions that were asked.
+    pub recall: Option<f64>,
+    /// Questions to an index since the start.
+    pub questions: u64,
+}
+
+impl Default for Indexes {
+    fn default() -> Self {
+        let ef = AtomicUsize::new(SEARCH_EF);
+        Self { known: Mutex::default(), ef, asked: AtomicU64::new(0), recall: Mutex::default() }
+    }
+}
 
 impl Indexes {
+    /// How the search is set.
+    pub fn view(&self) -> SearchView {
+        SearchView {
+            ef: self.ef(),
+            recall: *self.recall.lock().unwrap_or_else(PoisonError::into_inner),
+            questions: self.asked.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Candidates that a search keeps.
+    pub fn ef(&self) -> usize {
+        self.ef.load(Ordering::Relaxed)
+    }
+
+    /// Sets them.
+    pub fn set_ef(&self, ef: usize) {
+        self.ef.store(ef.max(1), Ordering::Relaxed);
+    }
+
+    /// Notes what recall was measured for the present setting.
+    pub fn note_recall(&self, recall: f64) {
+        *self.recall.lock().unwrap_or_else(PoisonError::into_inner) = Some(recall);
+    }
+
+    /// The newest questions of every index in memory.
+    pub fn replay(&self) -> Replay {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |loaded: &Arc<Loaded>| -> Vec<_> {
+            loaded.asked.all().into_iter().map(|asked| (loaded.clone(), asked)).collect()
+        };
+        Replay(known.values().flat_map(of).collect())
+    }
+
     /// The index of a name, from memory or from its folder; `None` while it is not ready.
     fn open(&self, shared: &Shared, name: &str) -> Result<Option<Arc<Loaded>>, IndexError> {
         let folder = shared.home.index(name);
         let Ok(metadata) = std::fs::metadata(folder.join("plan.json")) else { return Ok(None) };
         let stamp = (metadata.modified().unwrap_or(UNIX_EPOCH), metadata.len());
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get(name).filter(|l| l.stamp == stamp) {
             return Ok(Some(found.clone()));
         }
@@ -180,7 +242,7 @@ impl Indexes {
         let Some(plan) = plan.filter(|p| p.digest.is_some()) else { return Ok(None) };
         let index = snapshot::load(files, &folder, &plan)?;
         let places = plan.passages.iter().enumerate().map(|(i, p)| (p.id.clone(), i)).collect();
-        let loaded = Arc::new(Loaded { stamp, plan, index, places });
+        let loaded = Arc::new(Loaded { stamp, plan, index, places, asked: Ring::default() });
         known.insert(name.to_string(), loaded.clone());
         Ok(Some(loaded))
     }
@@ -287,7 +349,10 @@ fn ask_one(
     let vector = model.embed_batch(&[question]).map_err(|e| fail(e.to_string()))?;
     let query = vector.first().map(Vec::as_slice).unwrap_or_default();
     let k = k.min(loaded.index.len());
-    let found = loaded.index.search(query, k, SEARCH_EF.max(k)).map_err(|e| fail(e.to_string()))?;
+    let ef = shared.indexes.ef().max(k);
+    let found = loaded.index.search(query, k, ef).map_err(|e| fail(e.to_string()))?;
+    loaded.asked.note(query, k);
+    shared.indexes.asked.fetch_add(1, Ordering::Relaxed);
     Ok(found.into_iter().filter_map(|(id, score)| answer(loaded, &Digest(id), score)).collect())
 }
 

@@ -6,7 +6,7 @@ use anthill_types::{
 
 use crate::driver::now_ms;
 use crate::error::NodeError;
-use crate::home::{Home, Keys, random};
+use crate::home::{Home, Signers, random};
 use anthill_engine::beacon::{self, BeaconChain};
 
 /// Credits that a founder starts with: working capital to submit tasks and sponsor newcomers.
@@ -65,7 +65,7 @@ pub fn found(
     Ok(genesis)
 }
 
-fn genesis_node(keys: &Keys, offered: u64, capabilities: &[Digest]) -> GenesisNode {
+fn genesis_node(keys: &Signers, offered: u64, capabilities: &[Digest]) -> GenesisNode {
     GenesisNode {
         account: keys.account_id(),
         node: keys.node_key(),

@@ -12,12 +12,13 @@ use anthill_types::state::{Phase, TaskRecord};
 use anthill_types::{Cid, Genesis, GenesisHash, NodeKey, TaskId, ValidatorKey};
 use tokio::sync::broadcast;
 
+use crate::drain::Drain;
 use crate::events::Event;
-use crate::home::{Home, Keys};
+use crate::home::{Home, Signers};
 use crate::keyring::KeyRing;
 use crate::metrics::Metrics;
 use crate::programs::Models;
-use crate::workers::Workers;
+use crate::vn::Fleet;
 
 /// Events kept for slow listeners.
 const EVENT_BUFFER: usize = 1024;
@@ -27,7 +28,7 @@ pub struct Shared {
     /// The data folder.
     pub home: Home,
     /// The keys.
-    pub keys: Keys,
+    pub keys: Signers,
     /// The genesis.
     pub genesis: Genesis,
     /// Its hash.
@@ -37,13 +38,17 @@ pub struct Shared {
     /// The transport.
     pub net: Network,
     /// The virtual nodes.
-    pub workers: Workers,
+    pub fleet: Fleet,
+    /// The network's tasks that run here.
+    pub runs: crate::tasks::Runs,
     /// The models.
     pub models: Models,
     /// Who may read which blob.
     pub permissions: Arc<Permissions>,
     /// Counters.
     pub metrics: Metrics,
+    /// Whether this node is leaving.
+    pub drain: Drain,
     /// Everything that happens, for dashboards and jobs.
     pub events: broadcast::Sender<Event>,
     /// Tasks outside the event loop run here.
@@ -56,6 +61,12 @@ pub struct Shared {
     pub graphs: crate::graph::Graphs,
     /// Texts of particles.
     pub names: crate::graph::ParticleNames,
+    /// What the autoscaler and the controller do.
+    pub steering: crate::steer::Steering,
+    /// Peers that are cut off.
+    pub quarantine: Arc<crate::steer::Quarantine>,
+    /// Virtual nodes that move between machines.
+    pub moves: crate::moving::Moves,
     addresses: RwLock<BTreeMap<NodeKey, Vec<SocketAddr>>>,
     status: RwLock<ChainStatus>,
 }
@@ -106,7 +117,7 @@ pub struct Parts {
     /// The data folder.
     pub home: Home,
     /// The keys.
-    pub keys: Keys,
+    pub keys: Signers,
     /// The genesis.
     pub genesis: Genesis,
     /// The state database.
@@ -114,13 +125,17 @@ pub struct Parts {
     /// The transport.
     pub net: Network,
     /// The virtual nodes.
-    pub workers: Workers,
+    pub fleet: Fleet,
     /// The models.
     pub models: Models,
     /// Who may read which blob (the transport asks it too).
     pub permissions: Arc<Permissions>,
     /// What to do wrong.
     pub fault: Option<FaultMode>,
+    /// Peers that are cut off (the transport asks it too).
+    pub quarantine: Arc<crate::steer::Quarantine>,
+    /// Whose nodes exchange virtual nodes with this one.
+    pub partners: crate::moving::Partners,
 }
 
 impl Shared {
@@ -134,16 +149,21 @@ impl Shared {
             genesis_hash,
             store: parts.store,
             net: parts.net,
-            workers: parts.workers,
+            fleet: parts.fleet,
+            runs: crate::tasks::Runs::default(),
             models: parts.models,
             permissions: parts.permissions,
             metrics: Metrics::default(),
+            drain: Drain::default(),
             events: broadcast::channel(EVENT_BUFFER).0,
             runtime: tokio::runtime::Handle::current(),
             fault: parts.fault,
             indexes: crate::search::Indexes::default(),
             graphs: crate::graph::Graphs::default(),
             names: crate::graph::ParticleNames::default(),
+            steering: crate::steer::Steering::default(),
+            quarantine: parts.quarantine,
+            moves: crate::moving::Moves::new(parts.partners),
             addresses: RwLock::default(),
             status: RwLock::default(),
         }
@@ -231,6 +251,7 @@ impl Shared {
 pub struct Permissions {
     readers: Mutex<BTreeMap<Cid, BTreeMap<TaskId, BTreeSet<NodeKey>>>>,
     public: Mutex<BTreeSet<Cid>>,
+    lent: Mutex<BTreeMap<(PeerId, Cid), u32>>,
 }
 
 impl Permissions {
@@ -243,6 +264,9 @@ impl Permissions {
         validator: &ValidatorKey,
     ) {
         let mut map = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !crate::http::run::is_builtin(&task.spec.program) {
+            map.entry(task.spec.program).or_default().insert(task.id, readers.input.clone());
+        }
         map.entry(task.spec.input).or_default().insert(task.id, readers.input);
         for cid in own_outputs(task, node, validator) {
             map.entry(cid).or_default().insert(task.id, readers.output.clone());
@@ -254,12 +278,35 @@ impl Permissions {
         self.public.lock().unwrap_or_else(PoisonError::into_inner).insert(cid);
     }
 
+    /// Lets one peer read a blob until [`Permissions::take_back`], once for each call.
+    pub fn lend(&self, peer: &PeerId, cid: Cid) {
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        *lent.entry((*peer, cid)).or_default() += 1;
+    }
+
+    /// Ends what [`Permissions::lend`] began.
+    pub fn take_back(&self, peer: &PeerId, cid: Cid) {
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = lent.get_mut(&(*peer, cid)).map(|count| {
+            *count -= 1;
+            *count
+        });
+        if left == Some(0) {
+            lent.remove(&(*peer, cid));
+        }
+    }
+
     /// True when this node may have this blob.
     pub fn allows(&self, peer: &PeerId, hash: &[u8; 32]) -> bool {
         let (cid, node) = (Cid(*hash), NodeKey(*peer));
         if self.public.lock().unwrap_or_else(PoisonError::into_inner).contains(&cid) {
             return true;
         }
+        let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        if lent.contains_key(&(*peer, cid)) {
+            return true;
+        }
+        drop(lent);
         let map = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         map.get(&cid).is_some_and(|tasks| tasks.values().any(|nodes| nodes.contains(&node)))
     }

@@ -8,9 +8,14 @@ use anthill_ledger::Parallel;
 #[derive(Clone, Copy, Debug)]
 pub struct Cores(usize);
 
+/// Processors that this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 impl Default for Cores {
     fn default() -> Self {
-        Self(std::thread::available_parallelism().map_or(1, usize::from))
+        Self(cores())
     }
 }
 

@@ -255,7 +255,7 @@ pub struct TaskView {
 pub fn status(shared: &Shared) -> Result<StatusView, LedgerError> {
     let state = shared.state()?;
     let chain = shared.status();
-    let work = shared.workers.stats();
+    let work = shared.fleet.stats();
     let own = shared.keys.node_key();
     let connected = shared.connected();
     let validators = state.validators()?;
@@ -301,8 +301,8 @@ pub fn status(shared: &Shared) -> Result<StatusView, LedgerError> {
         virtual_nodes: work.virtual_nodes,
         running: work.running,
         done: work.done,
-        paused: shared.workers.limits().is_paused(),
-        cpu: shared.workers.limits().cpu(),
+        paused: shared.fleet.limits().is_paused(),
+        cpu: shared.fleet.limits().cpu(),
         focus: focus_view(&chain.focus),
         nodes,
     })

@@ -1,5 +1,9 @@
 //! What a task gives: its output or the fault that every node meets, and its cost.
 
+use anthill_types::state::TaskResult;
+use anthill_types::task::steps_commitment;
+use anthill_types::{Cid, Digest};
+
 /// Largest output of a task in bytes.
 pub const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 
@@ -12,6 +16,35 @@ pub enum Fault {
     CostLimit,
     /// The output is too large.
     OutputLimit,
+    /// The guest's code trapped: unreachable, out of bounds, a division by zero, too deep a call.
+    Trap,
+    /// The program is a module that this protocol does not accept.
+    BadModule,
+    /// The guest gave up, with a code of its own.
+    GaveUp,
+}
+
+impl Fault {
+    const ALL: [Self; 6] = [
+        Self::BadInput,
+        Self::CostLimit,
+        Self::OutputLimit,
+        Self::Trap,
+        Self::BadModule,
+        Self::GaveUp,
+    ];
+
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadInput => "bad_input",
+            Self::CostLimit => "cost_limit",
+            Self::OutputLimit => "output_limit",
+            Self::Trap => "trap",
+            Self::BadModule => "bad_module",
+            Self::GaveUp => "gave_up",
+        }
+    }
 }
 
 /// The end of a task.
@@ -21,11 +54,25 @@ pub struct Outcome {
     pub result: Result<Vec<u8>, Fault>,
     /// Reference cost.
     pub cost: u64,
+    /// Root over the digests of the state on the way ([`crate::Run::commitment`]), where there are any.
+    pub chunks: Option<Digest>,
 }
 
 impl Outcome {
+    /// The end of a program whose state on the way was not hashed.
+    pub fn of(result: Result<Vec<u8>, Fault>, cost: u64) -> Self {
+        Self { result, cost, chunks: None }
+    }
+
+    /// What a worker reports of it; `output` is the content id of [`Self::to_output`].
+    pub fn task_result(&self, output: Cid) -> TaskResult {
+        let steps = steps_commitment(&output, self.chunks.as_ref());
+        TaskResult { output, cost: self.cost, steps }
+    }
+
     /// The bytes whose content id is the receipt's output: canonical CBOR `[0, output]`, or
-    /// `[1, fault]` with fault 0 bad input, 1 cost limit, 2 output limit.
+    /// `[1, fault]` with fault 0 bad input, 1 cost limit, 2 output limit, 3 trap, 4 bad module,
+    /// 5 gave up.
     pub fn to_output(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut encoder = minicbor::Encoder::new(&mut out);
@@ -45,15 +92,10 @@ impl Outcome {
         }
         let result = match (decoder.u8().ok()?, &mut decoder) {
             (0, d) => Ok(d.bytes().ok()?.to_vec()),
-            (1, d) => Err(match d.u8().ok()? {
-                0 => Fault::BadInput,
-                1 => Fault::CostLimit,
-                2 => Fault::OutputLimit,
-                _ => return None,
-            }),
+            (1, d) => Err(*Fault::ALL.get(usize::from(d.u8().ok()?))?),
             _ => return None,
         };
-        let outcome = Self { result, cost: 0 };
+        let outcome = Self::of(result, 0);
         (outcome.to_output() == bytes).then_some(outcome.result)
     }
 }

@@ -1,10 +1,18 @@
-//! Route tasks: draw workers and committees from the beacon, weighted by fitness.
+//! Route tasks, scale virtual nodes, run the controller.
 //!
 //! Pure functions of public values, so every node computes the same draw
 //! (`docs/spec/protocol.md` 5-7). A draw uses the beacon two blocks after the thing that is drawn
 //! for was committed; the caller passes that beacon in.
+//!
+//! [`controller`] (seed 3) and [`autoscaler`] (seed 0) are local to a node: nothing of them enters
+//! consensus.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod autoscaler;
+pub mod controller;
+mod steady;
+pub mod vnode;
 
 use anthill_types::genesis::NANO;
 use anthill_types::hash::sha3;

@@ -21,7 +21,7 @@ impl World {
         self.checks.adopted.insert(height, entry);
         let other =
             known.is_some_and(|known| known != entry).then(|| "is another block".to_string());
-        let problems = [other, self.check_certificate(node, block), self.check_totals(node)];
+        let problems = [other, self.check_certificate(node, block, true), self.check_totals(node)];
         for problem in problems.into_iter().flatten() {
             self.breaks(format!("the state of height {height} that node {node} took: {problem}"));
         }

@@ -14,9 +14,10 @@ use anthill_types::{
     AccountId, Amount, Block, BlockHash, Body, Bytes, Cid, Commit, ConsensusKind, Digest, NodeKey,
     Receipt, Reveal, SignedTransaction, TaskId, Transaction, Wire,
 };
-use minicbor::{Decoder, Encoder};
+use minicbor::Encoder;
 
 use crate::plan::{FaultKind, Role};
+use crate::reading::{read_proposal, read_vote};
 use crate::rng::Rng;
 use crate::world::{Event, World};
 
@@ -29,10 +30,13 @@ const BURST: u64 = 6;
 pub struct Adversary {
     rng: Rng,
     heard: Vec<Arc<[u8]>>,
-    /// Results of tasks as honest workers revealed them.
-    revealed: BTreeMap<TaskId, TaskResult>,
+    /// Results of tasks as workers revealed them, and the first attempt that gave them.
+    revealed: BTreeMap<TaskId, (u32, TaskResult)>,
     /// Tasks that a free-rider was asked to run, and did not.
     skipped: BTreeSet<(usize, TaskId)>,
+    /// Tasks whose result it knew before it had to commit: revealed in an earlier attempt, which ended before
+    /// the reveal was in a block.
+    leaked: BTreeSet<(usize, TaskId)>,
     copied: BTreeSet<(usize, TaskId, bool)>,
     /// Blocks that honest nodes preferred in their last questions.
     pub(crate) preferred: Vec<[u8; 32]>,
@@ -46,14 +50,24 @@ impl Adversary {
             heard: Vec::new(),
             revealed: BTreeMap::new(),
             skipped: BTreeSet::new(),
+            leaked: BTreeSet::new(),
             copied: BTreeSet::new(),
             preferred: Vec::new(),
         }
     }
 
-    /// True when the node did not run the task, though it was asked to.
+    /// True when the node did not run the task, though it was asked to, and could know its result from nobody:
+    /// what leaked in an earlier attempt can be copied (`docs/RELIABILITY.md`).
     pub fn never_ran(&self, node: usize, task: &TaskId) -> bool {
-        self.skipped.contains(&(node, *task))
+        self.skipped.contains(&(node, *task)) && !self.leaked.contains(&(node, *task))
+    }
+
+    fn note_reveal(&mut self, receipt: &Receipt) {
+        let new = (receipt.attempt, receipt.result());
+        let known = self.revealed.entry(receipt.task_id).or_insert(new);
+        if known.1 != new.1 || known.0 > new.0 {
+            *known = new;
+        }
     }
 }
 
@@ -88,6 +102,14 @@ impl World {
         if role == Role::Liar && salt[0] < 80 && result.cost != task.spec.cost_limit {
             self.marks.hit("role: liar about the cost alone");
             result.cost = task.spec.cost_limit;
+        } else if role == Role::Liar && salt[0] < 160 && self.guests.has(&task.spec.program) {
+            // The right output at a unit less, or more where there is none to take.
+            self.marks.hit("guest: a lie about the meter");
+            result.cost = result.cost.checked_sub(1).unwrap_or(1);
+        } else if role == Role::Liar && salt[0] < 185 {
+            // The right output at the right cost, by steps that nobody made.
+            self.marks.hit("role: liar about the steps alone");
+            result.steps = Digest(salt);
         } else {
             result.output = Cid(salt);
         }
@@ -125,8 +147,7 @@ impl World {
         for signed in list {
             let Body::Reveals(reveals) = &signed.transaction.body else { continue };
             for reveal in reveals {
-                let Receipt { task_id, output, cost, .. } = reveal.receipt;
-                self.adversary.revealed.insert(task_id, TaskResult { output, cost });
+                self.adversary.note_reveal(&reveal.receipt);
             }
         }
         let Some(process) = &self.nodes[node].process else { return };
@@ -135,13 +156,13 @@ impl World {
             return;
         };
         for task in tasks.iter().filter(|t| matches!(t.phase, Phase::Assigned { .. })) {
-            if let Some(result) = self.adversary.revealed.get(&task.id).copied() {
-                self.copy_one(node, task, result);
+            if let Some(known) = self.adversary.revealed.get(&task.id).copied() {
+                self.copy_one(node, task, known);
             }
         }
     }
 
-    fn copy_one(&mut self, node: usize, task: &TaskRecord, result: TaskResult) {
+    fn copy_one(&mut self, node: usize, task: &TaskRecord, (revealed, result): (u32, TaskResult)) {
         let Phase::Assigned { attempt, assigned_at, .. } = task.phase else { return };
         let (own, id) = (NodeKey(self.nodes[node].key()), task.id);
         let mine = |r: &&anthill_types::state::Replica| r.node == own && r.attempt == attempt;
@@ -161,13 +182,16 @@ impl World {
                     params: task.spec.params_cid(),
                     output: result.output,
                     cost: result.cost,
-                    steps: Receipt::single_step(&result.output),
+                    steps: result.steps,
                 };
                 Body::Reveals(vec![Reveal { receipt, nonce }])
             }
             Some(_) => return,
         };
         let reveals = matches!(body, Body::Reveals(_));
+        if revealed < attempt {
+            self.adversary.leaked.insert((node, id));
+        }
         if self.adversary.copied.insert((node, id, reveals)) {
             let transaction = Transaction { sender: AccountId(own.0), sequence: 0, body };
             let signed = {
@@ -327,9 +351,7 @@ impl World {
         let ledger = process.engine.ledger();
         let (mut block, bytes) = ledger.block(ledger.height()).ok()??;
         let mut certificate = Certificate::from_bytes(&bytes).ok()?;
-        // Exactly two thirds, or less.
-        let most = self.plan.founders.len() * 2 / 3;
-        certificate.signatures.truncate(most);
+        self.checks.weaken(&mut certificate);
         if altered {
             block.header.time_ms += 1;
             certificate.block_hash = block.header.hash().0;
@@ -376,7 +398,7 @@ impl World {
                     1 => empty(&mut committed),
                     // Now and then all is right, and a part is not.
                     2 | 3 => return reply,
-                    _ => thin(&mut committed),
+                    _ => self.thin(&mut committed),
                 }
                 Offer::Ready { committed, links }.to_bytes()
             }
@@ -409,10 +431,20 @@ impl World {
             // Right, and of no use: it must not be asked again and again.
             3 => blocks.blocks = old.into_iter().collect(),
             1 => blocks.blocks.clear(),
-            2 => blocks.blocks.iter_mut().for_each(thin),
+            2 => {
+                blocks.blocks.iter_mut().for_each(|block| self.thin(block));
+            }
             _ => blocks.blocks.iter_mut().for_each(empty),
         }
         blocks.to_bytes()
+    }
+
+    /// The certificate with too few signatures.
+    fn thin(&self, committed: &mut CommittedBlock) {
+        if let Ok(mut certificate) = Certificate::from_bytes(&committed.certificate.0) {
+            self.checks.weaken(&mut certificate);
+            committed.certificate = Bytes(certificate.to_bytes());
+        }
     }
 
     /// The first block of a forger's chain.
@@ -476,62 +508,12 @@ fn alter_rows(rows: &mut Vec<StateRow>, choice: u64) {
     }
 }
 
-fn thin(committed: &mut CommittedBlock) {
-    if let Ok(mut certificate) = Certificate::from_bytes(&committed.certificate.0) {
-        let most = certificate.signatures.len() / 2;
-        certificate.signatures.truncate(most);
-        committed.certificate = Bytes(certificate.to_bytes());
-    }
-}
-
 /// The block without its transactions; its header's hash is still the certified one.
 fn empty(committed: &mut CommittedBlock) {
     if let Ok(mut block) = Block::from_bytes(&committed.block.0) {
         block.transactions.clear();
         block.header.roots.clear();
         committed.block = Bytes(block.to_bytes());
-    }
-}
-
-/// True for the message that shows a validator that a height is decided.
-pub fn is_decision(bytes: &[u8]) -> bool {
-    // [0, [message]] with the message [4, ...] in a byte string of two or four bytes of length.
-    let inner = match bytes {
-        [0x82, 0, 0x81, 0x59, _, _, inner @ ..] => inner,
-        [0x82, 0, 0x81, 0x5a, _, _, _, _, inner @ ..] => inner,
-        _ => return false,
-    };
-    inner.get(1) == Some(&4)
-}
-
-/// What a frame is, for the log.
-pub fn describe(bytes: &[u8]) -> String {
-    match Frame::from_bytes(bytes) {
-        Ok(Frame::Consensus(message)) => describe_message(&message.0),
-        Ok(Frame::Transactions(list)) => format!("{} transactions", list.len()),
-        Ok(Frame::Status { height, .. }) => format!("status: at {height}"),
-        Err(_) => "no frame".into(),
-    }
-}
-
-fn describe_message(bytes: &[u8]) -> String {
-    let short = |hash: &[u8; 32]| BlockHash(*hash).to_string().chars().take(8).collect::<String>();
-    if let Some((kind, height, round, hash, _)) = read_vote(bytes) {
-        let kind = if kind == PREVOTE { "prevote" } else { "precommit" };
-        let hash = hash.as_ref().map_or("nothing".to_string(), short);
-        return format!("{kind} {height}/{round} for {hash}");
-    }
-    if let Some((height, round, block)) = read_proposal(bytes) {
-        return format!("proposal {height}/{round} of {}", short(&block.header.hash().0));
-    }
-    match bytes.get(1) {
-        Some(1) => "proposal again".into(),
-        Some(2) => "polka".into(),
-        Some(4) => "decision".into(),
-        Some(5) => "question".into(),
-        Some(6) => "answer".into(),
-        Some(7) => "asks for a block".into(),
-        _ => "certificate".into(),
     }
 }
 
@@ -561,37 +543,4 @@ fn encode_vote(
         };
         e.bytes(key)?.bytes(signature)?.ok()
     })
-}
-
-/// Kind, height, round, block and validator of a vote message.
-pub type Vote = (u8, u64, u32, Option<[u8; 32]>, [u8; 32]);
-
-/// Reads a vote message: `[0, [kind, height, round, block or null, validator, signature]]`.
-pub fn read_vote(bytes: &[u8]) -> Option<Vote> {
-    let mut d = Decoder::new(bytes);
-    d.array().ok()??;
-    (d.u8().ok()? == 0).then_some(())?;
-    d.array().ok()??;
-    let (kind, height, round) = (d.u8().ok()?, d.u64().ok()?, d.u32().ok()?);
-    let hash = if matches!(d.datatype(), Ok(minicbor::data::Type::Null)) {
-        d.null().ok()?;
-        None
-    } else {
-        Some(d.bytes().ok()?.try_into().ok()?)
-    };
-    Some((kind, height, round, hash, d.bytes().ok()?.try_into().ok()?))
-}
-
-/// Height, round and block of a proposal message without a lock.
-fn read_proposal(bytes: &[u8]) -> Option<(u64, u32, Block)> {
-    let mut d = Decoder::new(bytes);
-    d.array().ok()??;
-    (d.u8().ok()? == 1).then_some(())?;
-    d.array().ok()??;
-    let (height, round) = (d.u64().ok()?, d.u32().ok()?);
-    d.null().ok()?;
-    for _ in 0..3 {
-        d.bytes().ok()?;
-    }
-    Some((height, round, Block::from_bytes(d.bytes().ok()?).ok()?))
 }

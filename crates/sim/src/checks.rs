@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anthill_consensus::Evidence;
 use anthill_consensus::certificate::{Certificate, PRECOMMIT, vote_bytes};
 use anthill_engine::wire::Frame;
-use anthill_ledger::mempool::{MAX_BYTES, MAX_PER_SENDER, MAX_WAITING};
-use anthill_light::Subject;
+use anthill_ledger::mempool::{MAX_BYTES, MAX_WAITING};
 use anthill_store::Batch;
 use anthill_types::state::{
     DoubtReason, EpochRecord, NodeRecord, Payment, PaymentReason, Phase, TaskRecord, TaskResult,
@@ -16,12 +15,15 @@ use anthill_types::{
     TaskId, ValidatorKey, Wire, keys,
 };
 
-use crate::adversary::read_vote;
 use crate::governance::{Decided, VOTES};
 use crate::program::reference;
+use crate::reading::read_vote;
 use crate::rng::Rng;
 use crate::trace::What;
 use crate::world::World;
+
+/// Most signatures that a weakened certificate is chosen from: all subsets are looked at.
+const MOST_SIGNERS: usize = 16;
 
 /// What is known of the chain, built up from the first commit of each height.
 pub struct Checks {
@@ -43,12 +45,12 @@ pub struct Checks {
     /// Who was slashed for the votes of which height.
     punished: BTreeSet<(NodeKey, u64)>,
     reveals: BTreeSet<BeaconValue>,
-    tasks: BTreeMap<TaskId, Phase>,
-    payments: u64,
+    pub(crate) tasks: BTreeMap<TaskId, Phase>,
+    pub(crate) payments: u64,
     pub(crate) epochs: u64,
     /// Newest height at the time when the faults were over.
     pub heal_height: u64,
-    rng: Rng,
+    pub(crate) rng: Rng,
 }
 
 impl Checks {
@@ -93,12 +95,42 @@ impl Checks {
     }
 
     fn open_tasks(&self) -> usize {
-        let closed = |p: &&Phase| matches!(p, Phase::Final { .. } | Phase::Refunded { .. });
-        self.tasks.len() - self.tasks.values().filter(closed).count()
+        use Phase::{Cancelled, Final, Refunded};
+        let open = |p: &&Phase| !matches!(p, Final { .. } | Refunded { .. } | Cancelled { .. });
+        self.tasks.values().filter(open).count()
     }
 
-    /// More than two thirds of the power signed this very block; counted here, not by the product.
-    fn certificate(&self, genesis: &Genesis, bytes: &[u8], block: &Block) -> Result<u32, String> {
+    /// Leaves the signatures that carry the most power that is not enough: exactly two thirds, where that can be.
+    pub(crate) fn weaken(&self, certificate: &mut Certificate) {
+        let newest = self.validators.range(..=certificate.height).next_back();
+        let Some((_, validators)) = newest else { return certificate.signatures.clear() };
+        let total: u128 = validators.values().map(|power| u128::from(*power)).sum();
+        certificate.signatures.truncate(MOST_SIGNERS);
+        let power = |key| validators.get(key).copied().map_or(0, u128::from);
+        let powers: Vec<u128> = certificate.signatures.iter().map(|(key, _)| power(key)).collect();
+        // The power of each subset, from that of the subset without its first member.
+        let mut sums = vec![0u128; 1 << powers.len()];
+        for subset in 1..sums.len() {
+            sums[subset] = sums[subset & (subset - 1)] + powers[subset.trailing_zeros() as usize];
+        }
+        let few = (0..sums.len()).filter(|subset| sums[*subset] * 3 <= total * 2);
+        let best = few.max_by_key(|subset| sums[*subset]).unwrap_or_default();
+        let mut place = 0;
+        certificate.signatures.retain(|_| {
+            place += 1;
+            best >> (place - 1) & 1 == 1
+        });
+    }
+
+    /// More than two thirds of the power signed this very block; counted here, not by the product. The signatures
+    /// themselves are checked when `whole`: once a block is enough.
+    fn certificate(
+        &self,
+        genesis: &Genesis,
+        bytes: &[u8],
+        block: &Block,
+        whole: bool,
+    ) -> Result<u32, String> {
         let certificate = Certificate::from_bytes(bytes).map_err(|e| e.to_string())?;
         let hash = block.header.hash().0;
         if certificate.height != block.header.height || certificate.block_hash != hash {
@@ -111,8 +143,10 @@ impl Checks {
         let (mut seen, mut power) = (BTreeSet::new(), 0u128);
         for (key, signature) in &certificate.signatures {
             let own = validators.get(key).ok_or("is signed by a stranger")?;
-            anthill_identity::verify_bytes(key, &message, signature)
-                .map_err(|_| "carries a wrong signature")?;
+            if whole {
+                anthill_identity::verify_bytes(key, &message, signature)
+                    .map_err(|_| "carries a wrong signature")?;
+            }
             if seen.insert(*key) {
                 power += u128::from(*own);
             }
@@ -123,11 +157,6 @@ impl Checks {
         }
         Ok(round)
     }
-}
-
-/// True for subjects that were seen in a block's writes.
-fn is_written(subject: &Subject) -> bool {
-    matches!(subject, Subject::Credits(_) | Subject::Epoch(_) | Subject::Task(_))
 }
 
 impl World {
@@ -151,7 +180,11 @@ impl World {
         self.nodes[node].told_height = height;
         self.nodes[node].votes.retain(|(h, _, _), _| *h + 2 >= height);
         match self.checks.blocks.get(&height).copied() {
-            Some(known) if known == (hash, block.header.state_root) => {}
+            Some(known) if known == (hash, block.header.state_root) => {
+                if let Some(problem) = self.check_certificate(node, block, false) {
+                    self.breaks(format!("height {height}, node {node}: {problem}"));
+                }
+            }
             Some((other, _)) => {
                 self.breaks(format!("two blocks at height {height}: {hash} and {other}"));
             }
@@ -167,7 +200,7 @@ impl World {
         }
         self.checks.blocks.insert(height, (block.header.hash(), root));
         let problems = [
-            self.check_certificate(node, block),
+            self.check_certificate(node, block, true),
             self.check_reveal(block),
             self.check_transactions(block),
             self.check_writes(writes),
@@ -182,13 +215,19 @@ impl World {
         }
     }
 
-    pub(crate) fn check_certificate(&mut self, node: usize, block: &Block) -> Option<String> {
+    pub(crate) fn check_certificate(
+        &mut self,
+        node: usize,
+        block: &Block,
+        first: bool,
+    ) -> Option<String> {
         let process = self.nodes[node].process.as_ref()?;
         let (_, bytes) = match process.engine.ledger().block(block.header.height) {
             Ok(found) => found?,
             Err(error) => return Some(error.to_string()),
         };
-        match self.checks.certificate(&self.genesis, &bytes, block) {
+        match self.checks.certificate(&self.genesis, &bytes, block, first) {
+            Ok(_) if !first => None,
             Ok(round) => {
                 let snowman = self.plan.consensus == ConsensusKind::Snowman;
                 self.marks.add("snowman: block agreed", u64::from(snowman));
@@ -271,13 +310,15 @@ impl World {
     /// Every accepted result is the reference's.
     fn check_task(&mut self, task: &TaskRecord) -> Option<String> {
         let before = self.checks.tasks.insert(task.id, task.phase.clone());
+        self.guests.note(task);
         self.mark_task(task, before.as_ref());
         let (result, state) = match &task.phase {
             Phase::Final { result, .. } => (result, "final"),
             _ => return None,
         };
         let input = self.blobs.get(&task.spec.input)?;
-        let right: TaskResult = reference(&task.spec, input);
+        let guest = self.guests.right(&task.spec);
+        let right: TaskResult = guest.unwrap_or_else(|| reference(&task.spec, input));
         (*result != right).then(|| format!("task {} has a wrong {state} result", task.id))
     }
 
@@ -298,6 +339,10 @@ impl World {
             Phase::Provisional { .. } => "task: provisional",
             Phase::Final { .. } => "task: final",
             Phase::Refunded { .. } => "task: refunded",
+            Phase::Cancelled { .. } if task.replicas.is_empty() => {
+                "task: cancelled before the draw"
+            }
+            Phase::Cancelled { .. } => "task: cancelled after the draw",
         };
         if before != Some(&task.phase) {
             self.marks.hit(mark);
@@ -334,8 +379,13 @@ impl World {
             return Some(format!("{payment:?} was made before"));
         }
         let PaymentReason::Task { task } = &payment.reason else { return None };
+        if let Some(problem) = self.check_guest_pay(payment, task) {
+            return Some(problem);
+        }
         let node = self.index(&payment.node.0)?;
-        let copied = self.adversary.never_ran(node, task);
+        // Who was drawn for a task that was taken back need not have run it.
+        let due = !self.workload.cancelled.contains(task);
+        let copied = due && self.adversary.never_ran(node, task);
         copied.then(|| format!("node {node} was paid for task {task}, which it did not run"))
     }
 
@@ -500,70 +550,6 @@ impl World {
         }
     }
 
-    /// The light client asks a random node, and then believes nothing that was altered.
-    pub(crate) fn probe(&mut self) {
-        let up: Vec<usize> = self
-            .nodes
-            .iter()
-            .filter(|n| n.process.is_some() && !n.tainted)
-            .map(|n| n.index)
-            .collect();
-        let Some(node) = self.checks.rng.pick(&up).copied() else { return };
-        let longest = self.nodes[node].process.as_ref().map_or(0, |p| p.engine.longest_queue());
-        if longest > MAX_PER_SENDER {
-            return self.breaks(format!("node {node} keeps {longest} transactions of one sender"));
-        }
-        let Some(subject) = self.subject(node) else { return };
-        let Some(process) = &self.nodes[node].process else { return };
-        let ledger = process.engine.ledger();
-        let newest = ledger.height() == self.checks.newest();
-        let proof = match anthill_engine::proofs::build(ledger, &subject) {
-            Ok(proof) => proof,
-            // What a block has written can be proved by whoever has the block.
-            Err(error) if newest && is_written(&subject) => {
-                return self.breaks(format!("node {node} cannot prove {subject}: {error}"));
-            }
-            Err(_) => return,
-        };
-        let pin = self.genesis.hash();
-        let honest = match anthill_light::verify(&proof, Some(&pin)) {
-            Ok(verified) => verified,
-            Err(error) => {
-                return self.breaks(format!("the light client refuses {subject}: {error}"));
-            }
-        };
-        self.marks.hit("proof: verified");
-        for _ in 0..4 {
-            let mut altered = proof.clone();
-            let place = self.checks.rng.below(altered.len() as u64) as usize;
-            if let Some(byte) = altered.get_mut(place) {
-                *byte ^= 1 << self.checks.rng.below(8);
-            }
-            match anthill_light::verify(&altered, Some(&pin)) {
-                Ok(believed) if believed != honest => {
-                    return self.breaks(format!("the light client believes an altered {subject}"));
-                }
-                Ok(_) => return self.breaks(format!("byte {place} of {subject} is not bound")),
-                Err(_) => self.marks.hit("proof: altered and refused"),
-            }
-        }
-    }
-
-    fn subject(&mut self, node: usize) -> Option<Subject> {
-        let rng = &mut self.checks.rng;
-        let tasks: Vec<TaskId> = self.checks.tasks.keys().copied().collect();
-        match rng.below(6) {
-            0 if self.checks.payments > 0 => {
-                Some(Subject::Credits(rng.below(self.checks.payments)))
-            }
-            1 if self.checks.epochs > 0 => Some(Subject::Epoch(rng.below(self.checks.epochs))),
-            2 => rng.pick(&tasks).map(|id| Subject::Task(*id)),
-            3 => self.focus_model.a_particle(rng).map(Subject::Focus),
-            4 => Some(Subject::Account(self.nodes[node].signers.account_id())),
-            _ => Some(Subject::Node(NodeKey(self.nodes[node].key()))),
-        }
-    }
-
     /// At the end: everybody sound has the same chain, it has grown, and all work is settled.
     pub(crate) fn check_liveness(&mut self) {
         let newest = self.checks.newest();
@@ -588,6 +574,7 @@ impl World {
                 return self.breaks(format!("node {node} is at {height} of {newest}"));
             }
         }
+        self.check_slots();
         self.check_supply();
     }
 }

@@ -52,6 +52,7 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
+    anthill_sim::panics::keep_expected_ones_quiet();
     let arguments = Arguments(std::env::args().skip(1).collect());
     let result = match arguments.0.first().map(String::as_str) {
         Some("run") => campaign(&arguments),

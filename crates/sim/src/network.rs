@@ -38,7 +38,8 @@ impl World {
         for (delay, corrupt) in delays {
             let (life, sent) = (self.nodes[to].life, self.now);
             let bytes = if corrupt { self.corrupt(&bytes) } else { bytes.clone() };
-            self.at(delay, Event::Input(to, life, Delivery::Frame { from, sent, bytes }));
+            let frame = Delivery::Frame { from, sent, altered: corrupt, bytes };
+            self.at(delay, Event::Input(to, life, frame));
         }
     }
 
@@ -52,7 +53,11 @@ impl World {
     }
 
     /// When a message arrives: none when it is lost, two when it is doubled.
-    fn travel(&mut self, from: usize, to: usize) -> Option<Vec<(u64, bool)>> {
+    pub(crate) fn travel(&mut self, from: usize, to: usize) -> Option<Vec<(u64, bool)>> {
+        if self.is_severed(from, to) {
+            self.marks.hit("guard: a quarantine cut a message");
+            return None;
+        }
         let (mut loss, mut double, mut late, mut corrupt) = (0, 0, 0, 0);
         for fault in self.active.iter().filter_map(|i| self.plan.faults.get(*i)) {
             if let Some(why) = cut_by(fault, from, to, &self.nodes) {

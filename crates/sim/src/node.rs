@@ -13,8 +13,10 @@ use anthill_types::{
 };
 
 use crate::disk::Disk;
+use crate::guard::Guard;
 use crate::plan::{Plan, Role};
 use crate::rng::Rng;
+use crate::slots::Slots;
 
 /// The time at which every run begins, milliseconds since the Unix epoch.
 pub const BASE_MS: u64 = 1_700_000_000_000;
@@ -30,6 +32,10 @@ pub struct Process {
     pub wake: Option<u64>,
     /// Connected peers.
     pub peers: BTreeSet<usize>,
+    /// Its guests.
+    pub slots: Slots,
+    /// Its controller.
+    pub guard: Option<Guard>,
 }
 
 /// A node with or without a running process.
@@ -112,7 +118,8 @@ impl Node {
             Settings { beacon_length, snapshot_above: SNAPSHOT_ABOVE, ..Settings::default() };
         let engine = Engine::new(ledger, self.signers.clone(), settings, now_ms)?;
         self.life += 1;
-        self.process = Some(Process { engine, wake: None, peers: BTreeSet::new() });
+        let (slots, guard) = (Slots::new(now_ms), Guard::new());
+        self.process = Some(Process { engine, wake: None, peers: BTreeSet::new(), slots, guard });
         Ok(())
     }
 

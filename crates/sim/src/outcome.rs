@@ -27,7 +27,13 @@ pub struct Outcome {
 pub fn run(plan: Plan) -> Outcome {
     let mut world = World::new(plan);
     world.run();
-    outcome(&world)
+    let mut outcome = outcome(&world);
+    for small in [crate::steering::run, crate::moving::run] {
+        let (marks, broken) = small(outcome.seed);
+        outcome.marks.merge(&marks);
+        outcome.broken = outcome.broken.or(broken);
+    }
+    outcome
 }
 
 /// The outcome of a world that has run.

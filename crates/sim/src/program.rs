@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anthill_sandbox::{Fault, Outcome, Program, Progress, Run, Sandbox, SandboxError};
+use anthill_sandbox::{Fault, Limits, Outcome, Program, Progress, Run, Sandbox, SandboxError};
 use anthill_types::hash::sha3;
 use anthill_types::state::TaskResult;
 use anthill_types::{Cid, TaskSpec};
@@ -41,6 +41,21 @@ impl Program for Chain {
         };
         Ok(Ok(Box::new(ChainRun { value: sha3(&[input]), left: rounds, done: 0 })))
     }
+
+    fn resume(
+        &self,
+        _params: &[u8],
+        _input: &[u8],
+        _limits: &Limits,
+        snapshot: &[u8],
+    ) -> Result<Box<dyn Run>, SandboxError> {
+        let wrong = || SandboxError::Snapshot { program: chain_id(), reason: "40 bytes".into() };
+        let (value, rest) = snapshot.split_first_chunk::<32>().ok_or_else(wrong)?;
+        let (left, done) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
+        let done = done.try_into().map_err(|_| wrong())?;
+        let (left, done) = (u32::from_be_bytes(*left), u32::from_be_bytes(done));
+        Ok(Box::new(ChainRun { value: *value, left, done }))
+    }
 }
 
 impl Run for ChainRun {
@@ -56,6 +71,10 @@ impl Run for ChainRun {
 
     fn cost(&self) -> u64 {
         u64::from(self.done) * COST + 1
+    }
+
+    fn snapshot(&mut self) -> Option<Vec<u8>> {
+        Some([&self.value[..], &self.left.to_be_bytes(), &self.done.to_be_bytes()].concat())
     }
 }
 
@@ -73,7 +92,7 @@ pub fn sandbox() -> Sandbox {
 pub fn run(sandbox: &Sandbox, spec: &TaskSpec, input: &[u8]) -> Result<TaskResult, String> {
     let instance = sandbox.start(&spec.program, &spec.params.0, input, spec.cost_limit);
     let outcome = instance.map_err(|e| e.to_string())?.finish();
-    Ok(TaskResult { output: Cid::of(&outcome.to_output()), cost: outcome.cost })
+    Ok(outcome.task_result(Cid::of(&outcome.to_output())))
 }
 
 /// What a task's result must be, without the sandbox.
@@ -91,9 +110,9 @@ pub fn reference(spec: &TaskSpec, input: &[u8]) -> TaskResult {
         (Ok(input.to_vec()), 1)
     };
     let outcome = if cost > spec.cost_limit {
-        Outcome { result: Err(Fault::CostLimit), cost: spec.cost_limit }
+        Outcome::of(Err(Fault::CostLimit), spec.cost_limit)
     } else {
-        Outcome { result, cost }
+        Outcome::of(result, cost)
     };
-    TaskResult { output: Cid::of(&outcome.to_output()), cost: outcome.cost }
+    outcome.task_result(Cid::of(&outcome.to_output()))
 }

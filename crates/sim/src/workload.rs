@@ -1,11 +1,13 @@
 //! What the users of a simulated cluster ask for, and who joins it.
 
+use std::collections::BTreeSet;
+
 use anthill_engine::beacon::BeaconChain;
 use anthill_identity::KeyPair;
-use anthill_types::task::program;
+use anthill_types::task::{program, task_id};
 use anthill_types::{
     AccountId, Admission, Admit, Amount, Body, Bytes, Cid, Digest, NodeKey, Signature,
-    SignedAdmission, TaskSpec, Transaction, Wire,
+    SignedAdmission, TaskId, TaskSpec, Transaction, Wire,
 };
 
 use crate::node::BASE_MS;
@@ -18,12 +20,27 @@ pub struct Workload {
     pub(crate) rng: Rng,
     /// Joiners that have been asked for and are not in the state yet.
     pub waiting: Vec<usize>,
+    /// The newest tasks, with the node that submitted each.
+    recent: Vec<(usize, TaskId)>,
+    /// Tasks that their submitter has asked to take back.
+    pub(crate) cancelled: BTreeSet<TaskId>,
+    /// A stream of its own, so that cancellations leave the rest of a seed's workload as it was.
+    cancels: Rng,
 }
+
+/// Tasks among which one to cancel is picked.
+const RECENT: usize = 12;
 
 impl Workload {
     /// The workload of a seed.
     pub fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed, 4), waiting: Vec::new() }
+        Self {
+            rng: Rng::new(seed, 4),
+            waiting: Vec::new(),
+            recent: Vec::new(),
+            cancelled: BTreeSet::new(),
+            cancels: Rng::new(seed, 11),
+        }
     }
 }
 
@@ -52,6 +69,8 @@ impl World {
             let body = self.body(node);
             self.submit(node, body);
         }
+        self.cancel();
+        self.submit_guests(&running);
         let mean = self.plan.work_every_ms;
         let delay = self.workload.rng.between(mean / 4, mean * 7 / 4);
         self.at(delay, Event::Work);
@@ -59,12 +78,30 @@ impl World {
 
     pub(crate) fn submit(&mut self, node: usize, body: Body) {
         let Some(process) = self.nodes[node].process.as_mut() else { return };
+        let count = if let Body::SubmitTasks(specs) = &body { specs.len() as u64 } else { 0 };
         let taken = process.engine.submit(body);
+        if let Ok(submitted) = &taken {
+            let id = |n| (node, task_id(&submitted.sender, submitted.sequence + n));
+            self.workload.recent.extend((0..count).map(id));
+            let old = self.workload.recent.len().saturating_sub(RECENT);
+            self.workload.recent.drain(..old);
+        }
         match taken {
             Ok(submitted) => self.note(Some(node), || format!("submits {}", submitted.id)),
             Err(_) => self.marks.hit("transaction: refused"),
         }
         self.after_step(node);
+    }
+
+    /// Now and then a submitter takes one of its newest tasks back, or tries to.
+    fn cancel(&mut self) {
+        if !self.workload.cancels.chance(60) {
+            return;
+        }
+        let Workload { cancels, recent, cancelled, .. } = &mut self.workload;
+        let Some((node, task_id)) = cancels.pick(recent).copied() else { return };
+        cancelled.insert(task_id);
+        self.submit(node, Body::CancelTask { task_id });
     }
 
     fn body(&mut self, node: usize) -> Body {

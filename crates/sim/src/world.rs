@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use anthill_engine::{Effect, Input};
@@ -18,9 +18,11 @@ use crate::focus_model::FocusModel;
 use crate::market::Market;
 use crate::marks::Marks;
 use crate::node::{BASE_MS, BootError, Node, genesis};
+use crate::panics::catch;
 use crate::plan::{FaultKind, Plan};
 use crate::program;
 use crate::rng::Rng;
+use crate::slots::{Guests, Turn};
 use crate::trace::{Trace, What};
 use crate::workload::Workload;
 
@@ -65,6 +67,8 @@ pub enum Delivery {
         from: usize,
         /// When it was sent.
         sent: u64,
+        /// A fault of the plan has changed a byte of it.
+        altered: bool,
         /// The frame.
         bytes: Arc<[u8]>,
     },
@@ -84,6 +88,10 @@ pub enum Delivery {
     },
     /// A task has run.
     Worked(TaskId, Result<TaskResult, String>),
+    /// Something for its guests.
+    Guest(Turn),
+    /// Its controller's next beat.
+    Beat,
 }
 
 struct Entry {
@@ -131,6 +139,9 @@ pub struct World {
     pub(crate) adversary: Adversary,
     pub(crate) workload: Workload,
     pub(crate) market: Market,
+    pub(crate) guests: Guests,
+    /// What a process is given now was altered on its way.
+    pub(crate) altered: bool,
     pub(crate) bank_model: BankModel,
     pub(crate) focus_model: FocusModel,
     pub(crate) healed: bool,
@@ -155,6 +166,8 @@ impl World {
             adversary: Adversary::new(plan.seed),
             workload: Workload::new(plan.seed),
             market: Market::new(plan.seed),
+            guests: Guests::new(plan.seed),
+            altered: false,
             bank_model: BankModel::new(genesis.params.channel_epochs),
             focus_model: FocusModel::of(&genesis),
             links: vec![0; nodes.len() * nodes.len()],
@@ -275,15 +288,15 @@ impl World {
     /// writes a panic is the end of the process, as it is outside the simulation; on a sound one it
     /// is the end of the run.
     fn guarded(&mut self, node: usize, act: impl FnOnce(&mut Self)) {
-        let acted = catch_unwind(AssertUnwindSafe(|| act(self)));
-        let Err(panic) = acted else { return };
+        let tainted = self.nodes[node].tainted;
+        let Err(panic) = catch(tainted, || act(self)) else { return };
         if !self.nodes[node].tainted {
             resume_unwind(panic);
         }
         self.marks.hit("start: after a panic of the store");
         let process = self.nodes[node].process.take();
         // Closing the store may panic as well.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(process)));
+        let _ = catch(true, || drop(process));
         self.ended(node, None);
     }
 
@@ -323,6 +336,7 @@ impl World {
                 self.trace.fold(self.now, node, 1, &[]);
                 Input::Tick
             }
+            Delivery::Up(peer) if self.is_severed(node, peer) => return,
             Delivery::Up(peer) => {
                 if let Some(process) = self.nodes[node].process.as_mut() {
                     process.peers.insert(peer);
@@ -339,13 +353,18 @@ impl World {
                 }
                 Input::PeerDown(self.nodes[peer].key())
             }
-            Delivery::Frame { from, sent, bytes } => {
+            // A connection that is closed brings nothing more.
+            Delivery::Frame { from, .. } if self.is_severed(node, from) => {
+                return self.marks.hit("guard: a quarantine cut a message");
+            }
+            Delivery::Frame { from, sent, altered, bytes } => {
+                self.altered = altered;
                 self.trace.fold(self.now, node, 2, &bytes);
                 self.trace.line(self.now, Some(node), || {
-                    let kind = crate::adversary::describe(&bytes);
+                    let kind = crate::reading::describe(&bytes);
                     What::Message { from, sent, kind }
                 });
-                let decision = crate::adversary::is_decision(&bytes);
+                let decision = crate::reading::is_decision(&bytes);
                 self.marks.add("sync: decision received", u64::from(decision));
                 self.overhear(node, from, &bytes);
                 Input::Frame { from: self.nodes[from].key(), bytes: bytes.to_vec() }
@@ -357,8 +376,11 @@ impl World {
                 Input::Fetched { peer, reply }
             }
             Delivery::Worked(task, result) => Input::Worked { task, result },
+            Delivery::Guest(turn) => return self.turn(node, turn),
+            Delivery::Beat => return self.beat(node),
         };
         self.feed(node, input);
+        self.altered = false;
     }
 
     /// Gives a process an input and carries out its effects.
@@ -439,14 +461,24 @@ impl World {
             }
             Effect::Broadcast(bytes) => self.broadcast(node, bytes),
             Effect::Fetch { peer, request } => self.ask(node, &peer, request),
+            Effect::Work(task) if self.guests.has(&task.spec.program) => {
+                self.impose(node, &task);
+                self.run_guest(node, *task);
+            }
             Effect::Work(task) => self.run_task(node, &task),
+            // The outcome, which is on its way already, comes too late: that is no harm.
+            Effect::Stop(_) => {}
             Effect::Permit { .. } => {}
             Effect::Committed { block, writes } => {
                 self.committed(node, &block, &writes);
                 self.undersell(node);
             }
             Effect::Adopted(block) => self.adopted(node, &block),
-            Effect::Evidence(evidence) => self.accused(&evidence),
+            Effect::Evidence(evidence) => {
+                self.wonder(node);
+                self.accused(&evidence);
+            }
+            Effect::Malformed(peer) => self.blame(node, &peer),
         }
     }
 
@@ -501,6 +533,7 @@ impl World {
         self.marks.add("fault: restart", u64::from(life > 1));
         self.check_boot(node);
         self.feed(node, Input::Start);
+        self.begin_beats(node);
         for peer in 0..self.nodes.len() {
             if peer == node || self.nodes[peer].process.is_none() || !self.nodes[peer].admitted {
                 continue;
@@ -515,9 +548,9 @@ impl World {
     /// A process ends at once; with `power` the disk loses what was not synced.
     pub(crate) fn crash(&mut self, node: usize, power: Option<Crash>) {
         let Some(process) = self.nodes[node].process.take() else { return };
-        let closed = catch_unwind(AssertUnwindSafe(|| drop(process)));
-        if let Err(panic) = closed
-            && !self.nodes[node].tainted
+        let tainted = self.nodes[node].tainted;
+        if let Err(panic) = catch(tainted, || drop(process))
+            && !tainted
         {
             resume_unwind(panic);
         }

@@ -35,7 +35,7 @@ fn a_hundred_clusters_hold() {
 /// Seeds that once found a bug; `docs/BUGS.md` tells of each.
 #[test]
 fn seeds_that_found_bugs_hold() {
-    for seed in [11, 21, 25, 26, 36, 38, 39, 40, 46, 59] {
+    for seed in [11, 21, 25, 26, 36, 38, 39, 40, 46, 59, 397] {
         let outcome = run(Plan::draw(seed));
         assert_eq!(outcome.broken, None, "seed {seed}");
     }
@@ -46,6 +46,36 @@ fn seeds_that_found_bugs_hold() {
 fn snowman_holds_where_it_once_stalled() {
     let plan = Plan { consensus: ConsensusKind::Snowman, ..Plan::draw(27) };
     assert_eq!(run(plan).broken, None);
+}
+
+/// The controllers' small world by itself: cheap, so many seeds.
+#[test]
+fn controllers_cut_off_who_misbehaves_and_let_it_back() {
+    let mut marks = anthill_sim::marks::Marks::default();
+    for seed in 0..500 {
+        let (met, broken) = anthill_sim::steering::run(seed);
+        assert_eq!(broken, None, "seed {seed}");
+        assert_eq!(anthill_sim::steering::run(seed).0, met, "seed {seed} differs when run again");
+        marks.merge(&met);
+    }
+    let count = |name: &str| marks.count(name);
+    assert!(count("controller: peer cut off") > 1000 && count("controller: alert") > 100);
+    assert!(count("controller: peer let back") > 1000);
+    assert!(count("controller: a node forgot whom it held") >= 400);
+}
+
+/// Tasks that move under faults, by themselves.
+#[test]
+fn tasks_that_move_are_settled_once_with_the_bytes_of_an_unmoved_run() {
+    let mut marks = anthill_sim::marks::Marks::default();
+    for seed in 0..300 {
+        let (met, broken) = anthill_sim::moving::run(seed);
+        assert_eq!(broken, None, "seed {seed}");
+        marks.merge(&met);
+    }
+    let count = |name: &str| marks.count(name);
+    assert!(count("move: output fetched") >= 100 && count("move: taken back") >= 50);
+    assert!(count("move: the owner crashed") >= 20 && count("move: a host crashed") >= 50);
 }
 
 #[test]
@@ -61,6 +91,33 @@ fn a_quiet_cluster_pays_for_work() {
     assert_eq!(outcome.broken, None);
     assert!(outcome.marks.count("pay: task") > 0 && outcome.marks.count("pay: epoch") > 0);
     assert_eq!(outcome.marks.faults(), 0);
+}
+
+/// Guests, good and hostile, end, are charged and paid, and some of them move; nothing went wrong in
+/// this cluster, so no move came back and nobody was cut off.
+#[test]
+fn a_quiet_cluster_runs_guests_and_moves_them() {
+    let outcome = run(quiet(4));
+    assert_eq!(outcome.broken, None);
+    let count = |name: &str| outcome.marks.count(name);
+    assert!(count("guest: paid") >= 10 && count("guest: counter") >= 3);
+    assert!(count("visit: output fetched") > 0, "{:?}", outcome.marks);
+    assert_eq!(count("visit: begun"), count("visit: output fetched") + count("visit: taken back"));
+    assert_eq!(count("guard: peer cut off"), 0);
+}
+
+/// A flooder is cut off by the others' controllers, and let back.
+#[test]
+fn a_flooder_is_cut_off_and_let_back() {
+    let mut plan = quiet(6);
+    plan.founders[2] = Role::Flooder;
+    plan.faults.push(Fault { at: 60_000, until: 120_000, kind: FaultKind::Flood });
+    let outcome = run(plan);
+    assert_eq!(outcome.broken, None);
+    let count = |name: &str| outcome.marks.count(name);
+    let (cut, back) = (count("guard: peer cut off"), count("guard: peer let back"));
+    assert!(cut >= 3 && cut == back, "{cut} cut off, {back} let back");
+    assert!(count("guard: a quarantine cut a message") > 0);
 }
 
 /// With three of four lying alike the rig must see a wrong result: else its check is blind.

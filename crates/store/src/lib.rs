@@ -120,6 +120,28 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
+/// Entries that [`each`] reads at once.
+const PAGE: usize = 16_384;
+
+/// Shows every entry whose key begins with `prefix`, ascending, in pages so that memory stays bounded.
+///
+/// # Errors
+/// The store fails, or whoever sees an entry.
+pub fn each<E: From<StoreError>>(
+    store: &dyn Store,
+    prefix: &[u8],
+    mut see: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let end = prefix_end(prefix);
+    let mut start = prefix.to_vec();
+    loop {
+        let page = store.range(&start, end.as_deref(), PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        start = [last.as_slice(), &[0]].concat();
+        page.iter().try_for_each(|(key, value)| see(key, value))?;
+    }
+}
+
 /// Refuses a batch with a key or value over the limits.
 fn check(batch: &Batch) -> Result<(), StoreError> {
     for (key, value) in batch {

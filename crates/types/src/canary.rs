@@ -112,6 +112,22 @@ mod on {
         FocusKeepsUnlinked,
         /// a node that starts again computes focus from the beginning
         FocusFromTheStart,
+        /// who is quarantined is never let back
+        QuarantineForever,
+        /// a task that was taken back is awaited from the other machine too
+        AwaitTakenBack,
+        /// moves and quarantines wait by a clock that can go back (found by the rig)
+        WaitByTheClock,
+        /// a machine takes tasks of machines that are no partners
+        TakeStrangers,
+        /// the cost of a fault is not charged
+        FreeFault,
+        /// a step of a guest costs nothing by itself, so that a guest may take steps without end
+        FreeSteps,
+        /// the meter of a guest that goes on from a snapshot begins anew
+        MeterAnew,
+        /// a malformed frame is held against another peer than its sender
+        BlameAnother,
     }
 
     thread_local! {

@@ -252,6 +252,9 @@ pub struct TaskResult {
     /// Reference cost.
     #[n(1)]
     pub cost: u64,
+    /// Commitment to the steps ([`crate::task::steps_commitment`]).
+    #[n(2)]
+    pub steps: Digest,
 }
 
 /// A drawn validator's vote on a task in doubt.
@@ -363,6 +366,13 @@ pub enum Phase {
         #[n(0)]
         height: u64,
     },
+    /// Taken back by its submitter; who was drawn for it got half a price, and the rest went back.
+    #[n(6)]
+    Cancelled {
+        /// Height of the transaction.
+        #[n(0)]
+        height: u64,
+    },
 }
 
 /// A task with all that the state knows of it.
@@ -419,6 +429,18 @@ impl Terms {
     /// The part of [`Self::price`] that is paid to the worker; the rest is burned.
     pub fn worker_pay(&self, cost: u64) -> Amount {
         self.price(cost).share(self.worker_share.min(NANO)).unwrap_or_default()
+    }
+
+    /// What a submitter who takes a task back pays for each worker that was drawn: half of the price
+    /// of the cost limit. A call-off that comes at any time of the work, each as likely as another,
+    /// finds half of it done on average.
+    pub fn cancel_price(&self, cost_limit: u64) -> Amount {
+        Amount(self.price(cost_limit).0 / 2)
+    }
+
+    /// The part of [`Self::cancel_price`] that is paid to the worker; the rest is burned.
+    pub fn cancel_pay(&self, cost_limit: u64) -> Amount {
+        self.cancel_price(cost_limit).share(self.worker_share.min(NANO)).unwrap_or_default()
     }
 }
 

@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 
 use crate::hash::sha3;
 use crate::ids::{AccountId, Bytes, Cid, Digest, NodeKey, TaskId};
+use crate::state::TaskResult;
 use crate::wire;
 
 /// Largest inline parameters of a task, in bytes.
@@ -163,16 +164,24 @@ pub struct Receipt {
     /// Reference cost of the run.
     #[n(8)]
     pub cost: u64,
-    /// Commitment to the steps of the run; for a program of one step, SHA3-256 of the output id.
+    /// Commitment to the steps of the run: see [`steps_commitment`].
     #[n(9)]
     pub steps: Digest,
 }
 
 impl Receipt {
-    /// The steps commitment of a program that has a single step.
-    pub fn single_step(output: &Cid) -> Digest {
-        Digest(sha3(&[&output.to_binary()]))
+    /// What it says of the run: output, cost and steps.
+    pub fn result(&self) -> TaskResult {
+        TaskResult { output: self.output, cost: self.cost, steps: self.steps }
     }
+}
+
+/// The commitment to the steps of a run: `SHA3-256(output CID)`, and for a run whose state was hashed on
+/// the way `SHA3-256(output CID || root over these digests)`. It is part of the result: two runs of a task
+/// that differ in it are unequal, like two outputs.
+pub fn steps_commitment(output: &Cid, chunks: Option<&Digest>) -> Digest {
+    let root = chunks.map_or(&[][..], |root| &root.0);
+    Digest(sha3(&[&output.to_binary(), root]))
 }
 
 /// The commitment that hides an output until all replicas have committed:

@@ -234,7 +234,7 @@ structs! {
     }
     Commit { task_id, attempt, commitment }
     Reveal { receipt, nonce }
-    Verdict { task_id, round, output, cost }
+    Verdict { task_id, round, result }
     Transaction { sender, sequence, body }
     SignedTransaction { transaction, signature }
     Account { balance, sequence }
@@ -248,7 +248,7 @@ structs! {
         focus,
     }
     Replica { node, account, attempt, proven, commitment, result, failed }
-    TaskResult { output, cost }
+    TaskResult { output, cost, steps }
     CommitteeVote { result, validator }
     TaskRecord { id, submitter, spec, submitted_at, escrow, replicas, phase, terms, deposit }
     Terms { unit_price, worker_share }
@@ -369,6 +369,7 @@ enums! {
         35 = Evidence(of),
         36 = Adopt { child, consent },
         37 = LeaveParent,
+        38 = CancelTask { task_id },
         40 = Propose(propose),
         41 = Vote(vote),
     }
@@ -393,6 +394,7 @@ enums! {
         3 = Provisional { result, epoch, checked, until },
         4 = Final { result, height },
         5 = Refunded { height },
+        6 = Cancelled { height },
     }
     ChannelPhase {
         0 = Open { height },

@@ -14,6 +14,7 @@ use crate::ids::{
 };
 use crate::registry::Property;
 use crate::stake::{Evidence, UnbondingKind};
+use crate::state::TaskResult;
 use crate::task::{Receipt, TaskSpec};
 use crate::wire;
 use crate::wire::Wire as _;
@@ -121,12 +122,9 @@ pub struct Verdict {
     /// Which re-execution of the task, from 0.
     #[n(1)]
     pub round: u32,
-    /// The output that the re-execution gave.
+    /// What the re-execution gave.
     #[n(2)]
-    pub output: Cid,
-    /// Its reference cost.
-    #[n(3)]
-    pub cost: u64,
+    pub result: TaskResult,
 }
 
 /// What a transaction does. (The largest variant, [`Admit`], is 600 bytes; a block holds at most
@@ -430,6 +428,14 @@ pub enum Body {
     /// Takes the sender's node from under its parent.
     #[n(37)]
     LeaveParent,
+    /// Takes the sender's own task back while no worker has committed to a result. Workers that were
+    /// drawn for it get half of the price of its cost limit; the rest of the escrow returns.
+    #[n(38)]
+    CancelTask {
+        /// The task.
+        #[n(0)]
+        task_id: TaskId,
+    },
     /// Proposes a change to governance.
     #[n(40)]
     Propose(#[n(0)] Propose),
@@ -482,6 +488,7 @@ impl Body {
             Self::Validate { .. } => "Validate",
             Self::Adopt { .. } => "Adopt",
             Self::LeaveParent => "LeaveParent",
+            Self::CancelTask { .. } => "CancelTask",
             Self::Propose(_) => "Propose",
             Self::Vote(_) => "Vote",
             Self::Evidence(_) => "Evidence",

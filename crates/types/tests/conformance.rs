@@ -212,10 +212,10 @@ fn every_field_is_written() {
         CastVote,
         Side,
     );
-    assert_eq!(shapes::<Body>().len(), 40);
+    assert_eq!(shapes::<Body>().len(), 41);
     assert_eq!(shapes::<ChannelPhase>().len(), 3);
     assert_eq!(shapes::<PaymentReason>().len(), 4);
-    assert_eq!(shapes::<Phase>().len(), 6);
+    assert_eq!(shapes::<Phase>().len(), 7);
     for (number, reason) in [(0, DoubtReason::Unequal), (3, DoubtReason::Challenged)] {
         assert_eq!(minicbor::to_vec(reason).unwrap(), [number]);
     }

@@ -94,7 +94,7 @@ mod tests {
     use anthill_types::{AccountId, Cid, NodeKey, ValidatorKey};
 
     fn result(x: u8) -> TaskResult {
-        TaskResult { output: Cid([x; 32]), cost: 7 }
+        TaskResult { output: Cid([x; 32]), cost: 7, steps: anthill_types::Digest([x; 32]) }
     }
 
     fn replica(i: u8, proven: bool, answer: Option<u8>) -> Replica {

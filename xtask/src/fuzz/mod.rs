@@ -19,7 +19,7 @@ struct Target {
 }
 
 /// Every program of `fuzz/fuzz_targets`; the canary must crash, the others must not.
-const TARGETS: [Target; 17] = [
+const TARGETS: [Target; 19] = [
     Target { name: "canary", longest: 32 },
     Target { name: "wire", longest: 1024 },
     Target { name: "cbor", longest: 64 },
@@ -28,9 +28,11 @@ const TARGETS: [Target; 17] = [
     Target { name: "consensus", longest: 512 },
     Target { name: "ticket", longest: 512 },
     Target { name: "config", longest: 512 },
+    Target { name: "controller", longest: 512 },
     Target { name: "http", longest: 512 },
     Target { name: "snapshot", longest: 512 },
     Target { name: "model", longest: 512 },
+    Target { name: "module", longest: 512 },
     Target { name: "task", longest: 256 },
     Target { name: "store", longest: 256 },
     Target { name: "redb", longest: 128 },

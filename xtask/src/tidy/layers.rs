@@ -49,8 +49,17 @@ const SIDEWAYS: [(&str, &str); 16] = [
 ];
 
 /// Crates that see everything and ship nothing.
-const TOOLS: [&str; 5] =
-    ["xtask", "anthill-fuzz", "anthill-wasm-check", "anthill-wasm-light", "anthill-sim"];
+const TOOLS: [&str; 9] = [
+    "xtask",
+    "anthill-fuzz",
+    "anthill-wasm-check",
+    "anthill-wasm-light",
+    "anthill-sim",
+    "anthill-guest",
+    "anthill-guest-pi",
+    "anthill-guest-thumbnail",
+    "anthill-guest-wordcount",
+];
 
 /// Crates of layers 0 to 2: pure by rule, checked by [`super::source`].
 pub fn is_pure(name: &str) -> bool {

@@ -63,9 +63,18 @@ impl Metadata {
 /// `name version` of every package that some platform builds with our features; the lock file also
 /// holds optional ones that nobody switches on.
 pub fn built(root: &Path) -> Result<BTreeSet<String>, String> {
-    let every = ["tree", "--locked", "--workspace", "--target", "all", "--edges", "all"];
+    tree(root, &["--workspace", "--edges", "all"])
+}
+
+/// The same of the program alone, without its default features: what needs no C compiler.
+pub fn built_plain(root: &Path) -> Result<BTreeSet<String>, String> {
+    tree(root, &["--package", "anthill", "--no-default-features", "--edges", "normal,build"])
+}
+
+fn tree(root: &Path, what: &[&str]) -> Result<BTreeSet<String>, String> {
+    let every = ["tree", "--locked", "--target", "all"];
     let plain = ["--prefix", "none", "--format", "{p}"];
-    let tree = run::output(root, "cargo", &[&every[..], &plain[..]].concat())?;
+    let tree = run::output(root, "cargo", &[&every[..], what, &plain[..]].concat())?;
     let name = |line: &str| {
         let mut words = line.split(' ');
         let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);

@@ -5,8 +5,9 @@ use std::path::Path;
 use super::metadata::{self, Metadata, Package};
 
 /// Most packages in the lock file (584 when this was set, and 5 % more; 37 more for wgpu, whose 34 packages
-/// come in with no smaller way to Vulkan, Metal and DirectX 12). Raising it needs a reason in the commit message.
-const BUDGET: usize = 650;
+/// come in with no smaller way to Vulkan, Metal and DirectX 12; 56 more for wasmtime with its compiler, wasmi and the
+/// tools that read, write and generate modules). Raising it needs a reason in the commit message.
+const BUDGET: usize = 710;
 
 /// Licences that a dependency may have; one alternative of an `OR` is enough.
 const LICENCES: [&str; 18] = [
@@ -46,6 +47,10 @@ const C_OPTIONAL: [(&str, &str); 4] = [
     ("iana-time-zone-haiku", "built for Haiku alone"),
 ];
 
+/// Packages whose build script calls a C compiler, behind a feature of the program that can be left out:
+/// they may not be in the tree that is built without its default features.
+const C_BEHIND_A_FEATURE: [(&str, &str); 1] = [("wasmtime", "jit")];
+
 /// Checks the lock file's packages.
 pub fn check(root: &Path, metadata: &Metadata) -> Result<Vec<String>, String> {
     let lock =
@@ -56,6 +61,7 @@ pub fn check(root: &Path, metadata: &Metadata) -> Result<Vec<String>, String> {
         problems.push(format!("Cargo.lock holds {locked} packages, the budget is {BUDGET}"));
     }
     let built = metadata::built(root)?;
+    let plain = metadata::built_plain(root)?;
     for package in metadata.packages.iter().filter(|p| p.source.is_some()) {
         let name = format!("{} {}", package.name, package.version);
         if !built.contains(&name) {
@@ -70,11 +76,11 @@ pub fn check(root: &Path, metadata: &Metadata) -> Result<Vec<String>, String> {
                 "{name} is under {licence}, which is not on the list of xtask/src/tidy/packages.rs"
             ));
         }
-        problems.extend(build_script(package));
+        problems.extend(build_script(package, plain.contains(&name)));
     }
     let stale = |name: &str| !metadata.packages.iter().any(|p| p.name == name);
-    for (name, _) in C_OPTIONAL.iter().filter(|(name, _)| stale(name)) {
-        problems.push(format!("{name} is no longer locked: take it off C_OPTIONAL"));
+    for (name, _) in C_OPTIONAL.iter().chain(&C_BEHIND_A_FEATURE).filter(|(name, _)| stale(name)) {
+        problems.push(format!("{name} is no longer locked: take it off the lists of C compilers"));
     }
     Ok(problems)
 }
@@ -85,12 +91,18 @@ fn is_allowed(expression: &str) -> bool {
     plain.split(" AND ").all(|part| part.split(" OR ").any(|l| LICENCES.contains(&l.trim())))
 }
 
-fn build_script(package: &Package) -> Option<String> {
+/// What is wrong with a build script; `plain`: the package is built without default features too.
+fn build_script(package: &Package, plain: bool) -> Option<String> {
     let script = package.targets.iter().find(|t| t.kind.iter().any(|k| k == "custom-build"))?;
     let text = std::fs::read_to_string(&script.src_path).ok()?;
     let has = |words: &[&str]| words.iter().any(|w| text.contains(w));
     if has(&DOWNLOAD) {
         return Some(format!("the build script of {} {} downloads", package.name, package.version));
+    }
+    let behind = C_BEHIND_A_FEATURE.iter().find(|(name, _)| *name == package.name);
+    if let Some((name, feature)) = behind {
+        return plain
+            .then(|| format!("{name} calls a C compiler, and is built without {feature} too"));
     }
     if has(&C_COMPILER) && !C_OPTIONAL.iter().any(|(name, _)| *name == package.name) {
         return Some(format!(

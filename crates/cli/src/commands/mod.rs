@@ -1,7 +1,9 @@
 //! One module for each group of commands.
 
 pub mod ask;
+mod audit_log;
 mod chain;
+mod controller;
 pub mod credits;
 mod data_keys;
 mod doctor;
@@ -15,10 +17,13 @@ mod light;
 mod model;
 mod poei;
 mod proof;
+mod run;
 mod status;
+mod task;
 mod tx;
 pub mod up;
 mod vector;
+mod vn;
 mod work;
 
 pub use vector::files::VectorFileError;
@@ -29,7 +34,6 @@ use anthill_node::{Config, Home};
 use serde::Serialize;
 
 use crate::args::{Cli, Command, Settings};
-use crate::args_chain::PoeiCommand;
 use crate::client::Client;
 use crate::error::CliError;
 
@@ -108,6 +112,8 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
             ask::ask(&context, &question, k, index, focus_weight)
         }
         Command::Credits { what } => credits::run(&context, what),
+        Command::Task(args) => task::run(&context, &args),
+        Command::Vn(args) => vn::run(&context, &args),
         Command::Tx { what, wait } => tx::run(&context, what, wait),
         Command::Epoch { number } => credits::epoch(&context, number),
         Command::Prove { subject, output } => proof::prove(&context, &subject, output.as_deref()),
@@ -120,16 +126,12 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Stake { what, wait } => chain::stake(&context, what, wait),
         Command::Gov { what, wait } => chain::gov(&context, what, wait),
         Command::Block { height } => chain::block(&context, &height),
-        Command::Poei { what } => {
-            let PoeiCommand::Score { records, epoch, previous_tlr } = what;
-            poei::score(&context, &records, epoch, &previous_tlr)
-        }
+        Command::Poei { what } => poei::run(&context, &what),
         Command::Status => status::status(&context),
+        Command::Drain { timeout } => up::drain(&context, timeout),
         Command::Pause => status::steer(&context, "pause", &serde_json::json!({})),
         Command::Resume => status::steer(&context, "resume", &serde_json::json!({})),
-        Command::Limit { cpu } => {
-            status::steer(&context, "limit", &serde_json::json!({ "cpu": cpu }))
-        }
+        Command::Limit { cpu } => status::limit(&context, cpu),
         Command::Doctor { settings } => doctor::run(&context, &settings),
         Command::Backup { file, password_file } => {
             keys::backup(&context, &file, password_file.as_deref())
@@ -143,6 +145,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Graph { what } => graph::run(&context, &what),
         Command::Vector { what } => vector::run(&context, &what),
         Command::Match(args) => work::matching(&context, &args),
+        Command::Run(args) => run::run(&context, &args),
         Command::Compress(args) => work::compress(&context, &args),
         Command::Decompress { file, output, max_bytes } => {
             work::decompress(&context, &file, &output, max_bytes)
@@ -154,6 +157,8 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Config { settings } => status::config(&context, &settings),
         Command::Bench { tasks, one_by_one } => status::bench(&context, tasks, one_by_one),
         Command::Demo(args) => crate::demo::run(&context, &args),
+        Command::Controller { what } => controller::run(&context, &what),
+        Command::AuditLog { what } => audit_log::run(&context, &what),
         Command::Complete { shell } => status::complete(&shell),
     }
 }

@@ -8,6 +8,7 @@ use anthill_types::ids::to_hex;
 use serde_json::{Map, Value, json};
 
 use super::Context;
+use crate::args_chain::PoeiCommand;
 use crate::error::CliError;
 use crate::table::Table;
 
@@ -16,8 +17,14 @@ const MAX_FILE: u64 = 1 << 30;
 /// Integers from here on are written as strings: JSON readers in other languages round them.
 const EXACT: u128 = 1 << 53;
 
+/// Runs `poei`.
+pub fn run(context: &Context, what: &PoeiCommand) -> Result<(), CliError> {
+    let PoeiCommand::Score { records, epoch, previous_tlr } = what;
+    score(context, records, *epoch, previous_tlr)
+}
+
 /// Scores an epoch.
-pub fn score(
+fn score(
     context: &Context,
     records: &Path,
     epoch: u64,

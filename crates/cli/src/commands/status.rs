@@ -69,6 +69,14 @@ pub fn status_text(view: &StatusView) -> String {
     text
 }
 
+/// Limits the share of each virtual node's time.
+///
+/// # Errors
+/// No node runs, or it refuses.
+pub fn limit(context: &Context, cpu: u8) -> Result<(), CliError> {
+    steer(context, "limit", &serde_json::json!({ "cpu": cpu }))
+}
+
 /// Sends `pause`, `resume` or `limit`.
 pub fn steer(context: &Context, what: &str, body: &serde_json::Value) -> Result<(), CliError> {
     let reply: serde_json::Value = context.client()?.post(&format!("/api/{what}"), body)?;

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anthill_net::ticket::Ticket;
+use anthill_node::cluster::{Cluster, Entry};
+use anthill_node::drain::{self, DrainView};
 use anthill_node::node::Options;
-use anthill_node::{Config, FaultMode, Node, calibrate, setup};
+use anthill_node::{Config, FaultMode, Handle, Node, calibrate, setup};
 use anthill_types::{Amount, ChainParams, ConsensusKind};
 
 use super::Context;
@@ -50,6 +52,14 @@ pub fn up(context: &Context, settings: &Settings, how: &Up) -> Result<(), CliErr
     let config = context.config(settings)?;
     start_log(config.log());
     let fault = fault(settings)?;
+    let runtime = runtime()?;
+    let peers = match (context.home.has_node(), Cluster::from_config(&config)?) {
+        (false, Some(cluster)) => match runtime.block_on(enter(&cluster, context, &config))? {
+            Entry::Joined(peers) => peers,
+            Entry::Found => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
     if !context.home.has_node() {
         let params = if how.fast { setup::fast_params() } else { ChainParams::default() };
         let offered = offered(&config, params.epoch_ms);
@@ -59,8 +69,18 @@ pub fn up(context: &Context, settings: &Settings, how: &Up) -> Result<(), CliErr
         let kind = ConsensusKind::from_name(&how.consensus).unwrap_or_default();
         setup::found(homes, config.name(), params, offered, &capabilities, kind)?;
     }
-    let options = Options { fault, accept_lost_state: how.accept_lost_state, ..Options::default() };
-    runtime()?.block_on(serve(context, &config, options, !how.quiet, settings.attached))
+    let options = Options { fault, peers, accept_lost_state: how.accept_lost_state };
+    runtime.block_on(serve(context, &config, options, !how.quiet, settings.attached))
+}
+
+/// Waits for a way into the cluster, or for the order to stop.
+async fn enter(cluster: &Cluster, context: &Context, config: &Config) -> Result<Entry, CliError> {
+    tokio::select! {
+        entry = cluster.enter(&context.home, config) => Ok(entry?),
+        () = stop_signal() => {
+            Err(CliError::Failed("stopped before any replica of the cluster let this one in".into()))
+        }
+    }
 }
 
 /// Joins a network and runs the node; a folder that has joined already just runs.
@@ -104,18 +124,31 @@ async fn serve(
     attached: bool,
 ) -> Result<(), CliError> {
     let node = Node::start(context.home.clone(), config, options).await?;
-    if let Err(error) = show_running(context, &node, show_ticket) {
+    let metrics = match open(config, &node).await {
+        Ok(address) => address,
+        Err(error) => {
+            node.handle.stop().await;
+            node.wait().await?;
+            return Err(error);
+        }
+    };
+    if let Err(error) = show_running(context, &node, show_ticket, metrics) {
         // The event loop's thread ends before the runtime that it uses does.
         node.handle.stop().await;
         node.wait().await?;
         return Err(error);
     }
-    let handle = node.handle.clone();
+    let (handle, patience) = (node.handle.clone(), config.drain());
     tokio::spawn(async move {
-        if attached {
-            tokio::select! { () = stop_signal() => {}, () = input_closes() => {} }
-        } else {
+        let told = async {
             stop_signal().await;
+            // A second signal ends the node at once.
+            tokio::select! { () = leave(&handle, patience) => {}, () = stop_signal() => {} }
+        };
+        if attached {
+            tokio::select! { () = told => {}, () = input_closes() => {} }
+        } else {
+            told.await;
         }
         handle.stop().await;
     });
@@ -125,12 +158,64 @@ async fn serve(
     Ok(ended?)
 }
 
+/// Opens what the configuration adds to the API: metrics for anybody, and the cluster's door.
+async fn open(config: &Config, node: &Node) -> Result<Option<String>, CliError> {
+    if let Some(cluster) = Cluster::from_config(config)? {
+        cluster.serve(node.handle.clone()).await?;
+    }
+    let Some(address) = config.metrics() else { return Ok(None) };
+    let open = anthill_node::http::serve_metrics(address, node.handle.clone()).await?;
+    Ok(Some(open.to_string()))
+}
+
+/// Ends what is begun here, as far as the time reaches.
+async fn leave(handle: &Handle, patience: Duration) {
+    if patience.is_zero() {
+        return;
+    }
+    match drain::drain(handle, patience).await {
+        Ok(left) if left.is_over() => tracing::info!("drained"),
+        Ok(left) => tracing::warn!(?left, "the node ends with something open"),
+        Err(error) => tracing::error!(%error, "the node ends without having drained"),
+    }
+}
+
+/// Has the running node leave, and waits until it has ended.
+pub fn drain(context: &Context, timeout: u64) -> Result<(), CliError> {
+    let client = context.client()?;
+    let request = serde_json::json!({ "timeout_seconds": timeout });
+    let mut last: DrainView = client.post("/api/drain", &request)?;
+    loop {
+        match client.get::<DrainView>("/api/drain") {
+            Ok(view) => last = view,
+            // It has ended.
+            Err(CliError::Unreachable { .. }) => break,
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    context.print(&last, || {
+        let DrainView { duties, submitted, moved, .. } = &last;
+        format!(
+            "the node has ended; open at the last look: {duties} duties, {submitted} own tasks; \
+             {moved} virtual nodes were moved"
+        )
+    });
+    Ok(())
+}
+
 /// Says where the node listens: in a file for other commands, and to people.
-fn show_running(context: &Context, node: &Node, show_ticket: bool) -> Result<(), CliError> {
+fn show_running(
+    context: &Context,
+    node: &Node,
+    show_ticket: bool,
+    metrics: Option<String>,
+) -> Result<(), CliError> {
     let run = RunFile {
         http: node.http.to_string(),
         pid: std::process::id(),
         node: node.handle.shared.keys.node_key().to_string(),
+        metrics,
     };
     context.home.save_json(RUN_FILE, &run)?;
     announce(context, node, show_ticket)

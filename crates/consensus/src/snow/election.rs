@@ -222,14 +222,23 @@ impl Election {
     }
 
     /// Small samples see everybody, so an even split would stay for ever: all go to the same block.
-    /// Its rank depends on nothing but the block, since nodes know of different misdeeds.
+    ///
+    /// First that is the block of the earliest window, a rank that depends on nothing but the block: nodes may
+    /// know of different signatures. But who has signed another one never comes along, and where that is more
+    /// than a quarter of the seats the rest has no majority. So every other time it is the block with most
+    /// signed stake. Neither rule by itself ends every tie; once a majority meets at a block, polls succeed
+    /// and no tie is broken any more.
     fn break_tie(&mut self) {
         self.undecided = 0;
         self.ties += 1;
         self.tied = true;
-        let rank = |(block, window): &(&Hash, &u32)| (**window, **block);
-        if let Some((block, _)) = self.windows.iter().min_by_key(rank) {
-            self.graph.prefer(block);
+        let by_signatures = self.ties.is_multiple_of(2);
+        let rank = |(block, window): &(&Hash, &u32)| {
+            let signed = self.power.get(*block).copied().filter(|_| by_signatures);
+            (std::cmp::Reverse(signed), **window, **block)
+        };
+        if let Some(block) = self.windows.iter().min_by_key(rank).map(|(block, _)| *block) {
+            self.graph.prefer(&block);
         }
     }
 

@@ -19,7 +19,7 @@ pub use view::{FocusProof, StepCheck, check_step, mass_of, masses_of};
 use anthill_focus::{Damping, Delta, Focus, Graph, Link, Outcome, delta};
 use anthill_merkle::frontier::Frontier;
 use anthill_merkle::rfc9162::{Sha256Tree, TreeHasher};
-use anthill_store::{Batch, MemoryStore, Row, Store, prefix_end};
+use anthill_store::{Batch, MemoryStore, Row, Store, each};
 use anthill_types::block::{ROOT_FOCUS, ROOT_GRAPH};
 use anthill_types::graph::{FocusRecord, GraphLog, NeuronStake};
 use anthill_types::{AccountId, ChainParams, Cid, Digest, OptionalRoot, Wire, keys};
@@ -30,8 +30,6 @@ use crate::error::LedgerError;
 
 /// Rows of the change of the graph of a block, beside the block.
 const DELTAS: &[u8] = b"\x01graph/";
-/// Rows read at once.
-const PAGE: usize = 16_384;
 
 /// Where the change that a block made of the graph lies.
 pub(crate) fn delta_key(height: u64) -> Vec<u8> {
@@ -109,11 +107,11 @@ impl Ranking {
     /// The store fails, or the rows do not fit together.
     pub fn load(store: &dyn Store) -> Result<Self, LedgerError> {
         let (mut links, mut stakes) = (Vec::new(), Vec::new());
-        each(store, keys::EDGES, |key, _| {
+        each::<LedgerError>(store, keys::EDGES.as_bytes(), |key, _| {
             links.push(link(key)?);
             Ok(())
         })?;
-        each(store, keys::NEURON_STAKES, |key, value| {
+        each::<LedgerError>(store, keys::NEURON_STAKES.as_bytes(), |key, value| {
             stakes.push(stake(key, Some(value))?);
             Ok(())
         })?;
@@ -201,21 +199,6 @@ impl Ranking {
             self.focus.set_damping(damping);
         }
         Ok(())
-    }
-}
-
-fn each(
-    store: &dyn Store,
-    prefix: &str,
-    mut see: impl FnMut(&[u8], &[u8]) -> Result<(), LedgerError>,
-) -> Result<(), LedgerError> {
-    let end = prefix_end(prefix.as_bytes());
-    let mut start = prefix.as_bytes().to_vec();
-    loop {
-        let page = store.range(&start, end.as_deref(), PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        start = [last.as_slice(), &[0]].concat();
-        page.iter().try_for_each(|(key, value)| see(key, value))?;
     }
 }
 

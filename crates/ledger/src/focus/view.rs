@@ -2,11 +2,11 @@
 
 use anthill_focus::{Damping, Delta, Focus, Graph, commitment, delta};
 use anthill_merkle::rfc9162::{Sha256Tree, inclusion_proof_of_hashes};
-use anthill_store::Store;
+use anthill_store::{Store, each};
 use anthill_types::graph::FocusRecord;
 use anthill_types::{Cid, Digest, keys};
 
-use super::{delta_key, each, slices};
+use super::{delta_key, slices};
 use crate::error::LedgerError;
 use crate::{Ledger, Parallel};
 
@@ -83,7 +83,7 @@ pub fn mass_of(store: &dyn Store, cid: &Cid) -> Result<Option<u64>, LedgerError>
 pub fn masses_of(store: &dyn Store) -> Result<Vec<(Cid, u64)>, LedgerError> {
     let masses = slices::masses_of(&slices::load(store)?)?;
     let mut cids = Vec::with_capacity(masses.len());
-    each(store, keys::PARTICLES, |key, _| {
+    each::<LedgerError>(store, keys::PARTICLES.as_bytes(), |key, _| {
         let cid = key.get(keys::PARTICLES.len()..).and_then(|cid| cid.try_into().ok());
         cids.push(Cid(cid.ok_or(LedgerError::Missing("particle of a key"))?));
         Ok(())

@@ -8,14 +8,17 @@ use anthill_ledger::Ledger;
 use anthill_store::{Batch, MemoryStore, Store};
 use anthill_types::hash::sha3;
 use anthill_types::state::{NodeRecord, Phase, TaskRecord, TaskResult};
-use anthill_types::task::{commitment, program, task_id};
+use anthill_types::task::{commitment, program, steps_commitment, task_id};
 use anthill_types::*;
+
+/// A lie about the steps alone: output and cost are right.
+pub const STEPS_ALONE: u8 = 255;
 
 pub struct Person {
     pub account: KeyPair,
     pub node: KeyPair,
     pub validator: KeyPair,
-    /// Adds this to every output: 0 is honest.
+    /// Adds this to every output: 0 is honest, [`STEPS_ALONE`] changes no output.
     pub lie: u8,
     /// Does nothing at all.
     pub dead: bool,
@@ -176,18 +179,20 @@ impl Town {
     /// The true result of a task, and what person i makes of it.
     pub fn result(&self, i: usize, task: &TaskRecord) -> TaskResult {
         let lie = self.people[i].lie;
-        TaskResult {
-            output: Cid::of(&[task.id.0[0], task.id.0[1], lie]),
-            cost: task.spec.cost_limit / 2,
-        }
+        let told = if lie == STEPS_ALONE { 0 } else { lie };
+        let output = Cid::of(&[task.id.0[0], task.id.0[1], told]);
+        let root = Digest([lie; 32]);
+        let steps = steps_commitment(&output, Some(&root).filter(|_| lie == STEPS_ALONE));
+        TaskResult { output, cost: task.spec.cost_limit / 2, steps }
     }
 
-    fn duty(&self, i: usize, task: &TaskRecord) -> Option<SignedTransaction> {
+    pub fn duty(&self, i: usize, task: &TaskRecord) -> Option<SignedTransaction> {
         let person = &self.people[i];
         if person.dead {
             return None;
         }
-        let TaskResult { output, cost } = self.result(i, task);
+        let result = self.result(i, task);
+        let TaskResult { output, cost, steps } = result;
         let nonce = Digest([i as u8; 32]);
         let node = person.node_key();
         match &task.phase {
@@ -211,7 +216,7 @@ impl Town {
                         params: task.spec.params_cid(),
                         output,
                         cost,
-                        steps: Receipt::single_step(&output),
+                        steps,
                     };
                     Body::Reveals(vec![Reveal { receipt, nonce }])
                 } else {
@@ -224,7 +229,7 @@ impl Town {
                 if seat.result.is_some() {
                     return None;
                 }
-                let verdict = Verdict { task_id: task.id, round: *round, output, cost };
+                let verdict = Verdict { task_id: task.id, round: *round, result };
                 Some(self.sign(&person.validator, 0, Body::Verdicts(vec![verdict])))
             }
             _ => None,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anthill_focus::operators::{Why, why};
 use anthill_focus::{Csc, Damping, Graph, Link, ONE};
 use anthill_ledger::{LedgerError, State};
-use anthill_store::{Store, StoreError, prefix_end};
+use anthill_store::{Store, StoreError, each};
 use anthill_types::graph::{FocusRecord, NeuronStake};
 use anthill_types::{AccountId, Cid, Digest, Wire, keys};
 use thiserror::Error;
@@ -17,9 +17,6 @@ use crate::shared::Shared;
 
 pub use names::{MAX_NAME, NameError, ParticleNames, fits};
 pub use near::{Near, NearLink, near};
-
-/// Rows read from the store at once.
-const PAGE: usize = 16_384;
 
 /// Why the graph cannot be shown.
 #[derive(Debug, Error)]
@@ -122,11 +119,11 @@ const NOTHING: FocusRecord = FocusRecord {
 /// Reads the graph of a state and its committed focus.
 fn read(store: &dyn Store, record: FocusRecord) -> Result<Ranked, GraphError> {
     let (mut links, mut stakes) = (Vec::new(), Vec::new());
-    each(store, keys::EDGES, |key, _| {
+    each::<GraphError>(store, keys::EDGES.as_bytes(), |key, _| {
         links.push(link(key).ok_or(GraphError::Row)?);
         Ok(())
     })?;
-    each(store, keys::NEURON_STAKES, |key, value| {
+    each::<GraphError>(store, keys::NEURON_STAKES.as_bytes(), |key, value| {
         let account = key.last_chunk().map(|account| AccountId(*account));
         let stake = NeuronStake::from_bytes(value).map_err(|_| GraphError::Row)?;
         stakes.push((account.ok_or(GraphError::Row)?, stake.stake.0));
@@ -151,21 +148,6 @@ fn read(store: &dyn Store, record: FocusRecord) -> Result<Ranked, GraphError> {
         graph,
         record,
     })
-}
-
-fn each(
-    store: &dyn Store,
-    prefix: &str,
-    mut see: impl FnMut(&[u8], &[u8]) -> Result<(), GraphError>,
-) -> Result<(), GraphError> {
-    let end = prefix_end(prefix.as_bytes());
-    let mut start = prefix.as_bytes().to_vec();
-    loop {
-        let page = store.range(&start, end.as_deref(), PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        start = [last.as_slice(), &[0]].concat();
-        page.iter().try_for_each(|(key, value)| see(key, value))?;
-    }
 }
 
 /// The link that a key of the state stands for.

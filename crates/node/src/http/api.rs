@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 use anthill_light::Subject;
 use anthill_types::TaskId;
+use anthill_types::state::NodeRecord;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
@@ -30,13 +31,18 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The node has a block and, if there are other nodes, a peer.
+/// The node has a block and, if other nodes offer work, a peer; and it is not about to leave.
 #[utoipa::path(get, path = "/readyz", security(()), responses((status = 200, body = String), (status = 503, body = String)))]
 pub async fn readyz(State(app): State<App>) -> Response {
     let shared = &app.handle.shared;
-    let alone = shared.state().and_then(|s| s.nodes()).is_ok_and(|n| n.len() <= 1);
+    let own = shared.keys.node_key();
+    // Who has left in good order offers nothing: it is not waited for.
+    let is_other = |n: &NodeRecord| n.node != own && n.offered > 0;
+    let alone = shared.state().and_then(|s| s.nodes()).is_ok_and(|n| !n.iter().any(is_other));
     let ready = shared.status().height > 0 && (alone || !shared.connected().is_empty());
-    let (status, text) = if ready {
+    let (status, text) = if shared.drain.is_begun() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining: this node is about to leave\n")
+    } else if ready {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "waiting for a block or a peer\n")
@@ -55,9 +61,21 @@ pub async fn metrics(
         let message = "from another machine, metrics need the token: `Authorization: Bearer TOKEN`";
         return Err(ApiError::refused(StatusCode::UNAUTHORIZED, message));
     }
+    exposition(app).await
+}
+
+/// The same for everybody, on an address of its own.
+pub async fn open_metrics(State(app): State<App>) -> Result<Response, ApiError> {
+    exposition(app).await
+}
+
+async fn exposition(app: App) -> Result<Response, ApiError> {
+    // Scores of the running epoch are computed from the whole state.
+    let text = tokio::task::spawn_blocking(move || {
+        crate::metrics::render(&app.handle.shared) + &app.counts.render()
+    });
     let kind = [(headers::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    let text = crate::metrics::render(&app.handle.shared) + &app.counts.render();
-    Ok((kind, text).into_response())
+    Ok((kind, text.await.map_err(ApiError::failed)?).into_response())
 }
 
 /// Where this node stands, and the nodes of the network.

@@ -164,7 +164,7 @@ pub async fn embeddings(
 ) -> Result<Response, ApiError> {
     let Json(request) = input?;
     let model = openai::find(&app, &request.model)?.clone();
-    if app.handle.shared.workers.limits().is_paused() {
+    if app.handle.shared.fleet.limits().is_paused() {
         return Err(ApiError::unavailable("this node is paused: `anthill resume` lets it work"));
     }
     let as_base64 = match request.encoding_format.as_deref() {
@@ -320,7 +320,7 @@ async fn compute(
     ranges: Vec<Range<usize>>,
     mesh: bool,
 ) -> Result<impl Stream<Item = Result<PartDone, ApiError>> + Send + use<>, ApiError> {
-    let width = batch.app.handle.shared.workers.stats().virtual_nodes.max(1) + 1;
+    let width = batch.app.handle.shared.fleet.threads() + 1;
     let mut submitted: Vec<Option<Pending>> = Vec::new();
     if mesh {
         let works = ranges.iter().map(|r| batch.work(r)).collect();

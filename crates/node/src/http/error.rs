@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::documents::DocumentsError;
 use crate::index::IndexError;
-use crate::workers::WorkError;
+use crate::vn::WorkError;
 use anthill_engine::proofs::ProveError;
 
 /// A part of the path, or why it is none.
@@ -197,7 +197,9 @@ impl From<QueryRejection> for ApiError {
 impl From<WorkError> for ApiError {
     fn from(error: WorkError) -> Self {
         match error {
-            WorkError::Full | WorkError::Stopped => Self::unavailable(error),
+            WorkError::Full | WorkError::Stopped | WorkError::Terminated(_) => {
+                Self::unavailable(error)
+            }
             WorkError::Sandbox(_) => Self::failed(error),
         }
     }

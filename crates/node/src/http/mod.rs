@@ -9,16 +9,19 @@ pub mod auth;
 pub mod chain;
 mod dashboard;
 pub mod embeddings;
-mod error;
+pub mod error;
 pub mod gov;
 pub mod graph;
+mod leave;
 pub mod openai;
 mod openapi;
 pub mod run;
 mod server;
 pub mod stake;
 pub mod state;
+pub mod tasks;
 pub mod tx;
+pub mod vn;
 pub mod work;
 
 use std::net::SocketAddr;
@@ -39,6 +42,9 @@ pub use server::seats;
 
 /// Largest request body in bytes.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// Connections to the address of the metrics at once.
+const METRICS_SEATS: usize = 32;
 
 /// What every route can reach.
 #[derive(Clone)]
@@ -80,6 +86,30 @@ pub fn serve(listener: TcpListener, handle: Handle) -> Result<SocketAddr, NodeEr
     Ok(address)
 }
 
+/// Serves `/metrics`, `/healthz` and `/readyz` alone, without a token and for any host name: what a
+/// cluster's probes and its Prometheus call. Gives the address on which it listens.
+///
+/// # Errors
+/// The address is taken, or not this machine's.
+pub async fn serve_metrics(address: SocketAddr, handle: Handle) -> Result<SocketAddr, NodeError> {
+    let listener = bind(address).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| NodeError::System { what: "the metrics' address", error })?;
+    let gate = Arc::new(auth::Gate::new(handle.shared.home.token()?, address));
+    let counts = Arc::<server::Counts>::default();
+    let app = App { handle, gate, bank: Arc::default(), counts: counts.clone() };
+    let open = Router::new()
+        .route("/metrics", get(api::open_metrics))
+        .route("/healthz", get(api::healthz))
+        .route("/readyz", get(api::readyz))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::wrong_method)
+        .with_state(app);
+    tokio::spawn(server::run(listener, open, METRICS_SEATS, counts));
+    Ok(address)
+}
+
 fn router(app: App) -> Router {
     let guarded = Router::new()
         .route("/api/status", get(api::status))
@@ -100,12 +130,15 @@ fn router(app: App) -> Router {
         .route("/api/pause", post(work::pause))
         .route("/api/resume", post(work::resume))
         .route("/api/limit", post(work::limit))
+        .route("/api/drain", get(leave::show).post(leave::begin))
         .route("/api/tickets", post(work::ticket))
         .route("/api/login-code", post(work::login_code))
         .route("/v1/models", get(openai::models))
         .route("/v1/models/{id}", get(openai::model))
         .route("/v1/embeddings", post(embeddings::embeddings))
         .route("/v1/run", post(run::run))
+        .merge(tasks::routes())
+        .merge(vn::routes())
         .route("/v1/tx", post(tx::submit))
         .route("/v1/state/totals", get(state::totals))
         .route("/v1/state/accounts/{id}", get(state::account))

@@ -6,7 +6,9 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response};
 
-use super::{api, chain, embeddings, gov, graph, openai, run, stake, state, tx, work};
+use super::{
+    api, chain, embeddings, gov, graph, leave, openai, run, stake, state, tasks, tx, vn, work,
+};
 
 /// The document.
 #[derive(OpenApi)]
@@ -16,8 +18,11 @@ use super::{api, chain, embeddings, gov, graph, openai, run, stake, state, tx, w
         api::healthz, api::readyz, api::metrics, api::status, api::credits, api::payment, api::payments,
         api::header, api::epochs, api::epoch, api::task, api::prove, api::jobs, api::job, api::events,
         work::index, work::ask, work::bench, work::pause, work::resume, work::limit, work::ticket,
-        work::login_code,
+        work::login_code, leave::begin, leave::show,
         openai::models, openai::model, embeddings::embeddings, run::run,
+        tasks::list, tasks::show, tasks::submit, tasks::output, tasks::cancel, tasks::take_module,
+        vn::list, vn::flows, vn::order, vn::move_to, vn::controller,
+        vn::inject,
         tx::submit, state::totals, state::account, state::denominations, state::denomination,
         state::balance, state::escrow, state::link, state::particle, state::name, state::names_of,
         state::properties, state::channel,
@@ -49,7 +54,8 @@ struct Descriptions;
 impl utoipa::Modify for Descriptions {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         for item in document.paths.paths.values_mut() {
-            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
+            {
                 describe(operation);
             }
         }

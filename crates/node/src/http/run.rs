@@ -1,6 +1,5 @@
 //! `/v1/run`: one built-in program on bytes, here or as a task on the network.
 
-use anthill_sandbox::Fault;
 use anthill_types::Cid;
 use anthill_types::task::program;
 use axum::Json;
@@ -40,7 +39,7 @@ pub struct RunRequest {
 pub struct RunReply {
     /// Output, base64; absent when the run ended with a fault.
     pub output: Option<String>,
-    /// `bad_input`, `cost_limit` or `output_limit`.
+    /// `bad_input`, `cost_limit`, `output_limit`, `trap`, `bad_module` or `gave_up`.
     pub fault: Option<String>,
     /// Its reference cost.
     pub cost: u64,
@@ -63,6 +62,13 @@ pub const PROGRAMS: [&str; 9] = [
     program::SEARCH_NAME,
 ];
 
+/// True when no module is meant by this content id.
+pub fn is_builtin(program: &Cid) -> bool {
+    static BUILT_IN: std::sync::LazyLock<[Cid; PROGRAMS.len()]> =
+        std::sync::LazyLock::new(|| PROGRAMS.map(|name| Cid::of(name.as_bytes())));
+    BUILT_IN.contains(program)
+}
+
 /// Runs a built-in program: on this node, or as a task whose result is accepted by the network.
 #[utoipa::path(post, path = "/v1/run", request_body = RunRequest, responses((status = 200, body = RunReply), (status = 404), (status = 409), (status = 503)))]
 pub async fn run(
@@ -72,7 +78,7 @@ pub async fn run(
     let Json(request) = input?;
     let shared = &app.handle.shared;
     let work = work(&app, &request)?;
-    if shared.workers.limits().is_paused() {
+    if shared.fleet.limits().is_paused() {
         return Err(ApiError::unavailable("this node is paused: `anthill resume` lets it work"));
     }
     let done = if request.mesh && mesh::can_run(shared, &work)? {
@@ -82,11 +88,7 @@ pub async fn run(
     } else {
         mesh::run_here(shared, &work).await?
     };
-    let fault = done.result.as_ref().err().map(|fault| match fault {
-        Fault::BadInput => "bad_input",
-        Fault::CostLimit => "cost_limit",
-        Fault::OutputLimit => "output_limit",
-    });
+    let fault = done.result.as_ref().err().map(|fault| fault.name());
     Ok(Json(RunReply {
         output: done.result.ok().map(|bytes| BASE64.encode(&bytes)),
         fault: fault.map(str::to_string),

@@ -64,7 +64,7 @@ pub struct LimitsView {
 }
 
 fn limits(app: &App) -> Json<LimitsView> {
-    let limits = app.handle.shared.workers.limits();
+    let limits = app.handle.shared.fleet.limits();
     Json(LimitsView { paused: limits.is_paused(), cpu: limits.cpu() })
 }
 

@@ -13,7 +13,7 @@ use crate::events::Event;
 use crate::handle::Handle;
 use crate::mesh::{PER_TRANSACTION, fetch_output, wait_for_block};
 use crate::programs::{decode_output, embed_params};
-use crate::workers::Job;
+use crate::vn::{Job, Origin};
 
 /// Blocks after which a task that is in no block is submitted again.
 const LOST_AFTER: u64 = 20;
@@ -138,6 +138,10 @@ impl IndexJob {
         for group in missing.chunks(PER_TRANSACTION) {
             let specs: Vec<TaskSpec> = group.iter().filter_map(|i| self.spec(*i)).collect();
             let submitted = self.handle.submit(Body::SubmitTasks(specs)).await;
+            // A node that is about to leave submits nothing more; the job goes on at its next start.
+            if submitted.is_err() && self.handle.shared.drain.is_begun() {
+                return Ok(false);
+            }
             let submitted = submitted.map_err(|e| IndexError::Failed(e.to_string()))?;
             let height = self.handle.shared.status().height;
             for (k, i) in group.iter().enumerate() {
@@ -186,7 +190,7 @@ impl IndexJob {
         let (result, settled) = match &record.phase {
             Phase::Provisional { result, .. } => (*result, false),
             Phase::Final { result, .. } => (*result, true),
-            Phase::Refunded { .. } => {
+            Phase::Refunded { .. } | Phase::Cancelled { .. } => {
                 part.task = None;
                 return Ok(true);
             }
@@ -260,8 +264,10 @@ impl IndexJob {
             params: embed_params(&self.plan.model_hash.parse().ok()?),
             input: self.plan.input(part).0,
             cost_limit: part.cost,
+            origin: Origin::Local,
+            snapshot: None,
         };
-        let output = shared.workers.run(job).await.ok()?.to_output();
+        let output = shared.fleet.run(job).await.ok()?.to_output();
         if Cid::of(&output) != *expected {
             return None;
         }

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use anthill_identity as identity;
-use anthill_node::home::{Keys, random};
+use anthill_node::home::{Signers, random};
 use anthill_node::units;
 use anthill_types::bank::CREDITS;
 use anthill_types::channel::{
@@ -55,7 +55,7 @@ struct Open<'f> {
     path: &'f Path,
     file: ChannelFile,
     terms: ChannelTerms,
-    keys: Keys,
+    keys: Signers,
     genesis: GenesisHash,
 }
 
