@@ -19,7 +19,7 @@ use std::path::Path;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
   test      install what the tests need, then run them all
-  fuzz      run the fuzz targets (--seconds N, --minutes N, --jobs N, --record, --minimize)
+  fuzz      run the fuzz targets (--seconds N, --minutes N, --jobs N, --seed N, --record, --minimize)
   kill      kill and pause validators at random: --kills N, --seed S, --record adds to the totals
   reliability  run the simulator, hunt planted bugs, write docs/RELIABILITY.md
   soak      real nodes under steady work: --hours N or --minutes N

@@ -85,11 +85,16 @@ fn other_than_proposer() -> u8 {
 }
 
 fn vote(i: u8, hash: Option<[u8; 32]>) -> Vec<u8> {
-    let signature = key(i).sign_bytes(&vote_bytes(&GENESIS, PREVOTE, 1, 0, hash.as_ref()));
+    vote_in(0, i, hash)
+}
+
+/// A prevote of height 1 in this round.
+fn vote_in(round: u32, i: u8, hash: Option<[u8; 32]>) -> Vec<u8> {
+    let signature = key(i).sign_bytes(&vote_bytes(&GENESIS, PREVOTE, 1, round, hash.as_ref()));
     let mut bytes = Vec::new();
     let mut e = Encoder::new(&mut bytes);
     e.array(2).unwrap().u8(0).unwrap().array(6).unwrap().u8(PREVOTE).unwrap();
-    e.u64(1).unwrap().u32(0).unwrap();
+    e.u64(1).unwrap().u32(round).unwrap();
     match hash {
         Some(hash) => e.bytes(&hash).unwrap(),
         None => e.null().unwrap(),
@@ -111,13 +116,18 @@ fn common_vote(i: u8) -> Vec<u8> {
 }
 
 fn proposal(i: u8, hash: [u8; 32], block: &[u8]) -> Vec<u8> {
+    proposal_in(0, i, hash, block)
+}
+
+/// A proposal of height 1 in this round.
+fn proposal_in(round: u32, i: u8, hash: [u8; 32], block: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     let mut e = Encoder::new(&mut body);
-    e.array(4).unwrap().u64(1).unwrap().u32(0).unwrap().null().unwrap().bytes(&hash).unwrap();
+    e.array(4).unwrap().u64(1).unwrap().u32(round).unwrap().null().unwrap().bytes(&hash).unwrap();
     let signature = key(i).sign("proposal", &GENESIS, &body);
     let mut bytes = Vec::new();
     let mut e = Encoder::new(&mut bytes);
-    e.array(3).unwrap().u8(1).unwrap().array(6).unwrap().u64(1).unwrap().u32(0).unwrap();
+    e.array(3).unwrap().u8(1).unwrap().array(6).unwrap().u64(1).unwrap().u32(round).unwrap();
     e.null().unwrap().bytes(&hash).unwrap().bytes(&key(i).public()).unwrap();
     e.bytes(&signature).unwrap().bytes(block).unwrap();
     bytes
@@ -218,6 +228,47 @@ fn an_own_vote_in_the_log_is_never_contradicted() {
     let id = TimerId { height: 1, round: 0, kind: TimerKind::Propose };
     let error = node.step(In::Timer(id), 600).unwrap_err();
     assert_eq!(error, ConsensusError::WouldEquivocate { kind: "prevote", height: 1, round: 0 });
+}
+
+/// Number of the key that proposes in this round of height 1.
+fn proposer_in(round: usize) -> u8 {
+    let mut keys: Vec<u8> = (1..=4).collect();
+    keys.sort_by_key(|i| key(*i).public());
+    keys[(1 + round) % 4]
+}
+
+/// Somebody proposes, for a later round, the block that this node builds in its own: what a node
+/// votes must not depend on whether it restarted in between. (Found by the fuzz target
+/// `consensus`.)
+#[test]
+fn a_block_built_here_that_another_has_proposed_gets_the_same_votes_after_a_restart() {
+    let (me, next) = (proposer_in(1), proposer_in(2));
+    let others: Vec<u8> = (1..=4).filter(|i| *i != me).collect();
+    let (hash, block) = ([7; 32], vec![7; 40]);
+    let mut live = node(me);
+    let mut outs = live.step(start(1), 0).unwrap();
+    outs.extend(send(&mut live, proposal_in(2, next, hash, &block)).unwrap());
+    for round in [1, 2] {
+        for i in &others[..2] {
+            outs.extend(send(&mut live, vote_in(round, *i, None)).unwrap());
+        }
+        if round == 1 {
+            let built = In::Built { height: 1, round, hash, block: block.clone() };
+            outs.extend(live.step(built, 6).unwrap());
+        }
+    }
+    let own = |round| Out::Broadcast(vote_in(round, me, Some(hash)));
+    assert!(outs.contains(&own(1)) && outs.contains(&own(2)), "{outs:?}");
+    let persisted = |outs: Vec<Out>| -> Vec<Vec<u8>> {
+        let entry = |out| if let Out::Persist(entry) = out { Some(entry) } else { None };
+        outs.into_iter().filter_map(entry).collect()
+    };
+    let log = persisted(outs);
+    let holding = log.iter().filter(|entry| entry.windows(40).any(|w| w == block)).count();
+    assert_eq!(holding, 1, "a block is logged once");
+    let mut again = node(me);
+    again.step(In::Replay(log), 0).unwrap();
+    assert_eq!(persisted(again.step(start(1), 0).unwrap()), Vec::<Vec<u8>>::new());
 }
 
 #[test]

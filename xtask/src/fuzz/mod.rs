@@ -98,7 +98,7 @@ fn run_all(
         for _ in 0..options.jobs {
             scope.spawn(|| {
                 while let Some(target) = take() {
-                    let outcome = run_one(root, options.seconds, target, &programs[target.name]);
+                    let outcome = run_one(root, options, target, &programs[target.name]);
                     if let Ok(mut all) = outcomes.lock() {
                         all.push(outcome);
                     }
@@ -111,7 +111,7 @@ fn run_all(
     outcomes
 }
 
-fn run_one(root: &Path, seconds: u64, target: &Target, program: &Path) -> Outcome {
+fn run_one(root: &Path, options: &Options, target: &Target, program: &Path) -> Outcome {
     let folders = folders(root, target.name);
     let failed = |failure: String| Outcome {
         name: target.name,
@@ -126,7 +126,8 @@ fn run_one(root: &Path, seconds: u64, target: &Target, program: &Path) -> Outcom
         }
     }
     let output = Command::new(program)
-        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_total_time={}", options.seconds))
+        .args(options.seed.map(|seed| format!("-seed={seed}")))
         .arg(format!("-max_len={}", target.longest))
         .arg(format!("-artifact_prefix={}/", folders.crashes.display()))
         .args(["-print_final_stats=1", "-timeout=20", "-rss_limit_mb=2048", "-malloc_limit_mb=512"])

@@ -6,6 +6,8 @@ pub struct Options {
     pub seconds: u64,
     /// Targets at a time.
     pub jobs: usize,
+    /// Where the fuzzer's choices start from; another place each time when absent.
+    pub seed: Option<u64>,
     /// Add what was run to the published totals.
     pub record: bool,
     /// Bring new inputs back into the repository's corpora.
@@ -13,14 +15,20 @@ pub struct Options {
     targets: Vec<String>,
 }
 
-const USAGE: &str = "usage: cargo xtask fuzz [--seconds N | --minutes N] [--jobs N] [--record] \
-                     [--minimize] [TARGET...]";
+const USAGE: &str = "usage: cargo xtask fuzz [--seconds N | --minutes N] [--jobs N] [--seed N] \
+                     [--record] [--minimize] [TARGET...]";
 
 impl Options {
     /// Reads the arguments; 30 seconds a target and one target at a time unless they say otherwise.
     pub fn read(arguments: &[String]) -> Result<Self, String> {
-        let mut options =
-            Self { seconds: 30, jobs: 1, record: false, minimize: false, targets: Vec::new() };
+        let mut options = Self {
+            seconds: 30,
+            jobs: 1,
+            seed: None,
+            record: false,
+            minimize: false,
+            targets: Vec::new(),
+        };
         let mut rest = arguments.iter();
         while let Some(word) = rest.next() {
             let mut number = |most: u64| {
@@ -33,6 +41,7 @@ impl Options {
                 "--seconds" => options.seconds = number(1_000_000)?,
                 "--minutes" => options.seconds = number(100_000)? * 60,
                 "--jobs" => options.jobs = number(256)? as usize,
+                "--seed" => options.seed = Some(number(u32::MAX.into())?),
                 "--record" => options.record = true,
                 "--minimize" => options.minimize = true,
                 name if super::TARGETS.iter().any(|t| t.name == name) => {
@@ -67,10 +76,12 @@ mod tests {
         };
         let all = read("").unwrap();
         assert_eq!((all.seconds, all.jobs, all.wants("wire")), (30, 1, true));
-        let some = read("--minutes 2 --jobs 2 --record wire").unwrap();
-        assert_eq!((some.seconds, some.jobs, some.record), (120, 2, true));
+        assert_eq!(all.seed, None);
+        let some = read("--minutes 2 --jobs 2 --seed 7 --record wire").unwrap();
+        assert_eq!((some.seconds, some.jobs, some.seed, some.record), (120, 2, Some(7), true));
         assert!(some.wants("wire") && !some.wants("store"));
-        for bad in ["--seconds", "--seconds 0", "--jobs many", "--jobs 257", "nothing"] {
+        for bad in ["--seconds", "--seconds 0", "--jobs many", "--jobs 257", "--seed 0", "nothing"]
+        {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -46,6 +46,9 @@ pub(crate) struct Host {
     /// Log entries that are being replayed: they are on disk already.
     pub(crate) replayed: BTreeSet<Vec<u8>>,
     pub(crate) replaying: bool,
+    /// Round, block and verdict of the last entry, if it was a verdict: the engine logs that of an
+    /// own block once when it is told and again when the block is proposed.
+    last_verdict: Option<(u32, [u8; 32], bool)>,
     /// Round for which the engine asked for a block during replay.
     pub(crate) wanted: Option<u32>,
     /// The accepted block's certificate, once the height is decided.
@@ -69,6 +72,7 @@ impl Host {
             own_proposal: None,
             replayed: BTreeSet::new(),
             replaying: false,
+            last_verdict: None,
             wanted: None,
             decided: None,
             failure: None,
@@ -84,6 +88,7 @@ impl Host {
         self.signed.clear();
         self.own_proposal = None;
         self.replayed.clear();
+        self.last_verdict = None;
         self.wanted = None;
         self.decided = None;
     }
@@ -316,6 +321,16 @@ impl Host {
     }
 
     fn persist(&mut self, input: &Input<Ctx>) -> Result<(), &'static str> {
+        let verdict = match input {
+            Input::ProposedValue(value, _) => {
+                Some((number(value.round), value.value.0, value.validity.is_valid()))
+            }
+            _ => None,
+        };
+        let before = std::mem::replace(&mut self.last_verdict, verdict);
+        if verdict.is_some() && verdict == before {
+            return Ok(());
+        }
         let entry = match input {
             Input::TimeoutElapsed(timeout) => write_timeout(self.height, *timeout),
             Input::ProposedValue(value, _) => {

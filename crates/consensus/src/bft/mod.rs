@@ -24,7 +24,7 @@ use arc_malachitebft_core_consensus::{
 };
 use arc_malachitebft_core_types::{Round, Timeout, Validity, ValueOrigin, VoteExtensionPolicy};
 use codec::{Entry, Message};
-use context::{BlockHash, Ctx, Height, SignedProposal, ValidatorSet, number};
+use context::{Address, BlockHash, Ctx, Height, SignedProposal, ValidatorSet, number};
 use host::{Block, Host};
 
 /// Rounds ahead of the current one whose proposals are looked at (the engine's own bound).
@@ -247,6 +247,25 @@ impl Bft {
         }
     }
 
+    /// Tells the engine the verdict on a block, which completes all proposals of it.
+    fn tell_verdict(
+        &mut self,
+        hash: [u8; 32],
+        round: u32,
+        proposer: Address,
+        ok: bool,
+    ) -> Result<(), ConsensusError> {
+        let value = ProposedValue {
+            height: Height(self.host.height),
+            round: Round::new(round),
+            valid_round: Round::Nil,
+            proposer,
+            value: BlockHash(hash),
+            validity: Validity::from_bool(ok),
+        };
+        self.feed(Input::ProposedValue(value, ValueOrigin::Consensus))
+    }
+
     fn propose(&mut self, round: u32, hash: [u8; 32]) -> Result<(), ConsensusError> {
         let (height, round) = (Height(self.host.height), Round::new(round));
         self.feed(Input::Propose(LocallyProposedValue::new(height, round, BlockHash(hash))))
@@ -270,9 +289,13 @@ impl Bft {
         if !in_time {
             return Ok(());
         }
-        let block = Block { bytes, round, proposer: self.host.address, valid: Some(true) };
+        let address = self.host.address;
+        let block = Block { bytes, round, proposer: address, valid: Some(true) };
         let locked = self.locked();
         self.host.keep_block(hash, block, locked);
+        // Another may have proposed this very block. A replay of the log completes such a proposal
+        // when it meets the block, so it must be complete from here on, or the votes would differ.
+        self.tell_verdict(hash, round, address, true)?;
         self.propose(round, hash)
     }
 
@@ -404,15 +427,8 @@ impl Bft {
             return Ok(());
         };
         block.valid = Some(ok);
-        let value = ProposedValue {
-            height: Height(self.host.height),
-            round: Round::new(block.round),
-            valid_round: Round::Nil,
-            proposer: block.proposer,
-            value: BlockHash(hash),
-            validity: Validity::from_bool(ok),
-        };
-        self.feed(Input::ProposedValue(value, ValueOrigin::Consensus))
+        let (round, proposer) = (block.round, block.proposer);
+        self.tell_verdict(hash, round, proposer, ok)
     }
 
     /// A peer says that this height is decided, and proves it.
