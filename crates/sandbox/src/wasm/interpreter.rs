@@ -23,13 +23,14 @@ type State = Data<Memory>;
 
 /// The interpreter.
 pub struct Interpreter {
-    engine: Wasmi,
-    linker: Arc<Linker<State>>,
+    config: Config,
 }
 
+/// A module with an engine of its own: wasmi keeps translated code for as long as its engine lives, so
+/// that one engine for all would grow with every module that a node ever ran.
 struct Loaded {
     engine: Wasmi,
-    linker: Arc<Linker<State>>,
+    linker: Linker<State>,
     module: Module,
     globals: usize,
 }
@@ -45,19 +46,13 @@ struct Interpreted {
 }
 
 impl Interpreter {
-    /// The interpreter with the host's functions.
-    ///
-    /// # Errors
-    /// [`SandboxError::Lacks`]: it cannot be set up.
-    pub fn new() -> Result<Self, SandboxError> {
+    /// The interpreter.
+    pub fn new() -> Self {
         let mut config = Config::default();
         config.consume_fuel(true).set_max_recursion_depth(CALLS).set_max_stack_height(STACK);
         config.wasm_simd(true).wasm_relaxed_simd(false).wasm_tail_call(false);
         config.wasm_multi_memory(false).wasm_extended_const(false).ignore_custom_sections(true);
-        let engine = Wasmi::new(&config);
-        let mut linker = Linker::new(&engine);
-        fill(&mut linker).map_err(|e| lacks("the interpreter", e))?;
-        Ok(Self { engine, linker: Arc::new(linker) })
+        Self { config }
     }
 }
 
@@ -73,14 +68,12 @@ fn fill(linker: &mut Linker<State>) -> Result<(), Error> {
 
 impl Engine for Interpreter {
     fn translate(&self, module: &Instrumented) -> Result<Box<dyn Translated>, SandboxError> {
-        let translated = Module::new(&self.engine, &module.bytes)
-            .map_err(|e| lacks("room for the module", e))?;
-        Ok(Box::new(Loaded {
-            engine: self.engine.clone(),
-            linker: self.linker.clone(),
-            module: translated,
-            globals: module.globals,
-        }))
+        let engine = Wasmi::new(&self.config);
+        let mut linker = Linker::new(&engine);
+        fill(&mut linker).map_err(|e| lacks("the interpreter", e))?;
+        let translated =
+            Module::new(&engine, &module.bytes).map_err(|e| lacks("room for the module", e))?;
+        Ok(Box::new(Loaded { engine, linker, module: translated, globals: module.globals }))
     }
 
     fn tick(&self) {}

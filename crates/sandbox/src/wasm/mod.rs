@@ -108,7 +108,7 @@ impl Wasm {
     /// # Errors
     /// As [`Wasm::new`], and when the build lacks it.
     pub fn with(kind: Kind, slots: u32) -> Result<Self, SandboxError> {
-        let interpreter: Arc<dyn Engine> = Arc::new(Interpreter::new()?);
+        let interpreter: Arc<dyn Engine> = Arc::new(Interpreter::new());
         match kind {
             Kind::Interpreter => Ok(Self { engine: interpreter, spare: None, kind }),
             Kind::Jit => Ok(Self { engine: compiler(slots)?, spare: Some(interpreter), kind }),
