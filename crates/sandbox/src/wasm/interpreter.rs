@@ -52,6 +52,8 @@ impl Interpreter {
         config.consume_fuel(true).set_max_recursion_depth(CALLS).set_max_stack_height(STACK);
         config.wasm_simd(true).wasm_relaxed_simd(false).wasm_tail_call(false);
         config.wasm_multi_memory(false).wasm_extended_const(false).ignore_custom_sections(true);
+        // A stack goes with its call: kept ones would be kept for each module.
+        config.set_max_cached_stacks(0);
         Self { config }
     }
 }
