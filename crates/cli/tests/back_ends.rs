@@ -16,7 +16,7 @@ fn agree(consensus: ConsensusKind) {
     let place = |i| Node::new(dir.join(&format!("node-{i}")));
     let fast = anthill_node::setup::fast_params();
     let params = ChainParams { block_interval_ms: 10, idle_interval_ms: 10, ..fast };
-    let mut nodes = found_as(&dir, (0..NODES).map(place).collect(), params, consensus);
+    let mut nodes = found_as((0..NODES).map(place).collect(), params, consensus);
     nodes.iter_mut().for_each(|node| node.start(&["up"]));
     let height = |node: &Node| node.status()?["height"].as_u64();
     until("blocks are agreed on", || {

@@ -96,7 +96,7 @@ fn a_full_disk_stops_one_validator_and_it_comes_back() {
     let place = dir.join(&format!("node-{VICTIM}"));
     std::os::unix::fs::symlink(dir.join("disk/node"), &place).unwrap();
     nodes.push(Node::new(place));
-    let nodes = found_with(&dir, nodes);
+    let nodes = found_with(nodes);
     let filler = dir.join("disk/filler");
     let mut network = Network::new(dir, nodes);
     for round in 0..3 {

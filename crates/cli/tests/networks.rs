@@ -66,7 +66,7 @@ impl Trial {
             node.network = Some(lab.path(i));
             node
         };
-        let mut nodes = found_with(&dir, (0..NODES).map(place).collect());
+        let mut nodes = found_with((0..NODES).map(place).collect());
         nodes.iter_mut().for_each(|n| n.spawn(&UP));
         nodes.iter_mut().for_each(Node::wait);
         for node in &nodes {

@@ -14,7 +14,7 @@ use anthill_node::shared::Shared;
 use anthill_node::{Home, setup};
 use anthill_types::state::Phase;
 use anthill_types::task::task_id;
-use anthill_types::{Body, Bytes, Cid, ConsensusKind, TaskId, TaskSpec};
+use anthill_types::{Body, Bytes, ChainParams, Cid, ConsensusKind, TaskId, TaskSpec};
 use common::{start, until};
 
 /// One virtual node, which may go to the others.
@@ -42,7 +42,8 @@ fn folder(name: &str) -> PathBuf {
 
 async fn founded(folder: &std::path::Path, names: &[&str]) -> Vec<Node> {
     let homes: Vec<Home> = names.iter().map(|name| Home::new(folder.join(name))).collect();
-    let params = setup::fast_params();
+    // Nothing is given up because no reply came yet: only what is cancelled, or at its deadline.
+    let params = ChainParams { reply_blocks: 900, ..setup::fast_params() };
     setup::found(&homes, "cancelled", params, 1_000, &[], ConsensusKind::default()).unwrap();
     let (mut nodes, mut peers) = (Vec::new(), Vec::new());
     for home in homes {

@@ -6,6 +6,7 @@ pub mod chain;
 #[cfg(target_os = "linux")]
 pub mod lab;
 
+use anthill_node::{Home, calibrate, setup};
 use anthill_types::{ChainParams, ConsensusKind};
 use std::ffi::OsString;
 use std::io::Write;
@@ -246,6 +247,16 @@ impl Node {
     pub fn up(data: PathBuf) -> Self {
         let mut node = Self::new(data);
         node.start(&["up", "--fast", "--quiet"]);
+        node
+    }
+
+    /// The same for a network whose workers have minutes to reply, so that no task is given up because this
+    /// machine is slow.
+    pub fn up_patient(data: PathBuf) -> Self {
+        let params = ChainParams { reply_blocks: 900, ..setup::fast_params() };
+        let mut node = Self::new(data);
+        found_homes(std::slice::from_ref(&node), params, ConsensusKind::Bft);
+        node.start(&["up", "--quiet"]);
         node
     }
 
@@ -491,27 +502,18 @@ pub fn documents(dir: &Dir, name: &str, files: usize) -> String {
 /// Founds a network of several validators on free ports; each knows the addresses of all.
 pub fn found(dir: &Dir, count: usize) -> Vec<Node> {
     let nodes: Vec<Node> = (0..count).map(|i| Node::new(dir.join(&format!("node-{i}")))).collect();
-    found_with(dir, nodes)
+    found_with(nodes)
 }
 
 /// Founds a network of these nodes, none of which has been started; each knows the addresses of all.
-pub fn found_with(dir: &Dir, nodes: Vec<Node>) -> Vec<Node> {
-    let params = anthill_node::setup::fast_params();
-    found_as(dir, nodes, params, ConsensusKind::Bft)
+pub fn found_with(nodes: Vec<Node>) -> Vec<Node> {
+    let params = setup::fast_params();
+    found_as(nodes, params, ConsensusKind::Bft)
 }
 
 /// The same with these parameters and this way to agree.
-pub fn found_as(
-    dir: &Dir,
-    nodes: Vec<Node>,
-    params: ChainParams,
-    consensus: ConsensusKind,
-) -> Vec<Node> {
-    use anthill_node::{Home, calibrate, setup};
-    let homes: Vec<Home> = nodes.iter().map(|n| Home::new(&n.data)).collect();
-    let capabilities = anthill_node::node::capabilities(&Home::new(dir.path())).unwrap();
-    let offered = calibrate::offer(calibrate::units_per_second(), 1, 100, params.epoch_ms);
-    setup::found(&homes, "test", params, offered, &capabilities, consensus).unwrap();
+pub fn found_as(nodes: Vec<Node>, params: ChainParams, consensus: ConsensusKind) -> Vec<Node> {
+    let homes = found_homes(&nodes, params, consensus);
     let key = |home: &Home| home.keys().unwrap().node_key().to_string();
     let peers: std::collections::BTreeMap<String, Vec<String>> = homes
         .iter()
@@ -520,4 +522,12 @@ pub fn found_as(
         .collect();
     homes.iter().for_each(|home| home.save_json("peers.json", &peers).unwrap());
     nodes
+}
+
+fn found_homes(nodes: &[Node], params: ChainParams, consensus: ConsensusKind) -> Vec<Home> {
+    let homes: Vec<Home> = nodes.iter().map(|n| Home::new(&n.data)).collect();
+    let capabilities = anthill_node::node::capabilities(&homes[0]).unwrap();
+    let offered = calibrate::offer(calibrate::units_per_second(), 1, 100, params.epoch_ms);
+    setup::found(&homes, "test", params, offered, &capabilities, consensus).unwrap();
+    homes
 }
