@@ -100,7 +100,7 @@ pub struct Up {
     /// Print no ticket.
     #[arg(long)]
     pub quiet: bool,
-    /// When this founds a network: epochs of seconds, for trying things out.
+    /// When this founds a network: epochs, and tasks, of seconds, for trying things out.
     #[arg(long)]
     pub fast: bool,
     /// When this founds a network: how its nodes agree on blocks, `bft` or `snowman`.
