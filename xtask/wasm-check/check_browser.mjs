@@ -59,11 +59,18 @@ let browser;
 function finish(code, reason) {
   if (reason) console.error(reason);
   browser?.removeAllListeners("exit");
-  browser?.once("exit", () => {
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
-    process.exit(code);
-  });
+  browser?.once("exit", () => removeProfile(50, () => process.exit(code)));
   browser?.kill();
+}
+
+// The browser's other processes may write there for a moment longer. What cannot be removed fails no check.
+function removeProfile(tries, then) {
+  try {
+    rmSync(profile, { recursive: true, force: true });
+  } catch {
+    if (tries > 0) return void setTimeout(removeProfile, 100, tries - 1, then);
+  }
+  then();
 }
 
 server.listen(0, "127.0.0.1", () => {
